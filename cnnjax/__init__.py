@@ -1,0 +1,27 @@
+"""Convolutional networks for JAX: models, data, training, as pure functions.
+
+`import cnnjax` loads nothing but this file and the registry; every room of the house
+(`cnnjax.models`, `cnnjax.train`, ...) is imported when it is first touched.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from cnnjax.registry import create as create
+from cnnjax.registry import list_models as list_models
+
+
+if TYPE_CHECKING:
+    from cnnjax import cli, data, metrics, models, plots, train
+
+_ROOMS = ("cli", "data", "metrics", "models", "plots", "train")
+
+
+def __getattr__(name: str):
+    if name in _ROOMS:
+        return importlib.import_module(f"cnnjax.{name}")
+    raise AttributeError(f"module 'cnnjax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ROOMS])

@@ -1,0 +1,104 @@
+"""Runs an experiment from the command line: options, presets, errors, exit status."""
+
+import dataclasses
+import errno
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import tyro
+
+from cnnjax import errors
+from cnnjax.train.interrupts import Interrupted
+
+
+Config = TypeVar("Config")
+# Trouble with the disk, which is the user's to mend.
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def parse(
+    presets: Mapping[str, Config], arguments: Sequence[str], description: str
+) -> Config:
+    """Reads a configuration: a preset's, changed by the options given.
+
+    Args:
+      presets: frozen dataclasses with a field `preset` that holds their name;
+        "default" is one of them.
+      arguments: the command line without the program's name.
+      description: what `--help` says first.
+
+    Raises:
+      UserError: if an option or the preset does not exist; suggests the near ones.
+      SystemExit: after `--help`, or an option's value that cannot be read.
+    """
+
+    def read(preset: Config) -> Config:
+        config, rest = tyro.cli(
+            type(preset),
+            args=arguments,
+            default=preset,
+            description=description,
+            return_unknown_args=True,
+        )
+        for argument in rest:
+            name = argument.partition("=")[0]
+            if name.startswith("-"):
+                raise errors.unknown("option", name, _options(preset))
+            raise errors.UserError(f"unexpected argument {argument!r}")
+        return config
+
+    name = getattr(read(presets["default"]), "preset")
+    if name not in presets:
+        raise errors.unknown("preset", name, presets)
+    return read(presets[name])
+
+
+def run(
+    main: Callable[[Config], Any], presets: Mapping[str, Config], description: str
+) -> NoReturn:
+    """Parses the command line, calls `main` and exits.
+
+    The status is 0 after success and after SIGTERM (pre-emption is no failure), 130
+    after Ctrl-C, and 2 after a mistake of the user's, which is printed as one line.
+    """
+
+    def stop(number: int, _: Any) -> None:
+        raise Interrupted(number)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        main(parse(presets, sys.argv[1:], description))
+    except errors.UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Interrupted as error:
+        sys.exit(130 if error.signal_number == signal.SIGINT else 0)
+    sys.exit(0)
+
+
+def resume_command(run_dir: Path) -> str:
+    """Returns the command that continues this one's run in its folder."""
+    arguments = iter(sys.argv[1:])
+    kept = []
+    for argument in arguments:
+        if argument.replace("_", "-") == "--run-dir":
+            next(arguments, None)
+        elif not argument.replace("_", "-").startswith(("--run-dir=", "--resume")):
+            kept.append(argument)
+    program = ["python", sys.argv[0], *kept, "--run-dir", str(run_dir), "--resume"]
+    return shlex.join(program)
+
+
+def _options(config: Any) -> list[str]:
+    return [f"--{f.name.replace('_', '-')}" for f in dataclasses.fields(config)]

@@ -1,0 +1,120 @@
+"""Batches on the host: a stream to train on, and one pass that counts each image once."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any
+
+import grain
+import numpy as np
+
+from cnnjax.data import transforms
+from cnnjax.data.sources import ImageSource
+
+
+# Half of the cores: they hold Python's lock in turns, and XLA needs cores on a CPU.
+_READ_OPTIONS = grain.ReadOptions(
+    num_threads=max(1, (os.cpu_count() or 1) // 2), prefetch_buffer_size=16
+)
+
+Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def train_batches(
+    source: ImageSource,
+    *,
+    batch_size: int,
+    image_size: int,
+    seed: int,
+    augment: Augmentation | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> grain.DatasetIterator:
+    """Streams shuffled, augmented batches without end.
+
+    The i-th image of the stream is a function of the seed and i alone, so neither
+    prefetching nor the number of processes changes what is trained on: process p of n
+    gets the images p, p + n, p + 2n, ... of it.
+
+    Args:
+      source: the images.
+      batch_size: images per batch, over all processes.
+      image_size: side of the images, in pixels.
+      seed: seed of the order, which differs in each epoch, and of the augmentation.
+      augment: what happens to each image, given a generator of its own.
+      process_index: which of the processes this is.
+      process_count: how many processes share each batch.
+
+    Returns:
+      An iterator over {"image": float32 [n, s, s, c], "label": int32 [n]}, with
+      n = batch_size / process_count; grain.checkpoint saves its position.
+    """
+
+    def prepare(example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        image = transforms.resize(example["image"], image_size)
+        image = transforms.normalise(image)
+        if augment is not None:
+            image = augment(image, rng)
+        return {"image": image, "label": np.int32(example["label"])}
+
+    stream = (
+        grain.MapDataset.source(source)
+        .seed(seed)
+        .shuffle()
+        .repeat(2**31)  # Without a number, Grain 0.2.18 fails on batches of one.
+        .random_map(prepare)[process_index::process_count]
+        .batch(batch_size // process_count)
+    )
+    return iter(stream.to_iter_dataset(_READ_OPTIONS))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Padded:
+    """The images once each, prepared, then masked blanks up to a round length."""
+
+    source: ImageSource
+    image_size: int
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        real = index < len(self.source)
+        example = self.source[index if real else 0]
+        image = transforms.resize(example["image"], self.image_size)
+        image = transforms.normalise(image) * np.float32(real)
+        label = np.int32(example["label"] if real else 0)
+        return {"image": image, "label": label, "mask": np.bool_(real)}
+
+
+def eval_batches(
+    source: ImageSource,
+    *,
+    batch_size: int,
+    image_size: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> grain.IterDataset:
+    """Goes through the images once, in order, without augmentation.
+
+    Args:
+      source: the images.
+      batch_size: images per batch, over all processes.
+      image_size: side of the images, in pixels.
+      process_index: which of the processes this is.
+      process_count: how many processes share each batch.
+
+    Returns:
+      An iterable over {"image": float32 [n, s, s, c], "label": int32 [n], "mask":
+      bool [n]}, with n = batch_size / process_count. The last batch is filled up
+      with images whose mask is false, so all batches have one shape and all processes
+      as many of them.
+    """
+    length = -(-len(source) // batch_size) * batch_size
+    return (
+        grain.MapDataset.source(_Padded(source, image_size, length))
+        .slice(slice(process_index, None, process_count))
+        .batch(batch_size // process_count)
+        .to_iter_dataset(_READ_OPTIONS)
+    )

@@ -1,0 +1,1 @@
+"""Classifiers, one file per architecture; `cnnjax.create` builds them by name."""

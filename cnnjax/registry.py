@@ -1,0 +1,52 @@
+"""Architectures by name. Each family's `VARIANTS` is the only source of names."""
+
+import fnmatch
+import functools
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cnnjax import errors
+
+
+if TYPE_CHECKING:
+    import flax.linen as nn
+
+FAMILIES = ("cnnjax.models.resnet_cifar",)
+
+
+@functools.cache
+def _variants() -> dict[str, "Callable[..., nn.Module]"]:
+    """Imports every family, when a name is first asked for."""
+    variants = {}
+    for family in FAMILIES:
+        module = importlib.import_module(family)
+        if clash := variants.keys() & module.VARIANTS.keys():
+            raise ValueError(f"{family} redefines {sorted(clash)}")
+        variants |= module.VARIANTS
+    return variants
+
+
+def create(name: str, **options: Any) -> "nn.Module":
+    """Builds a variant, e.g. `create("resnet20_cifar", num_classes=100)`.
+
+    Args:
+      name: a name from `list_models()`.
+      **options: fields of the model that differ from the variant's.
+
+    Returns:
+      A Linen module; `model.apply(variables, images)` returns (output, endpoints).
+
+    Raises:
+      UserError: if there is no such variant; suggests the near ones.
+      TypeError: if the model has no such field.
+    """
+    variants = _variants()
+    if name not in variants:
+        raise errors.unknown("model", name, variants)
+    return variants[name](**options)
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Returns the sorted names that match a shell pattern, e.g. "resnet*"."""
+    return sorted(fnmatch.filter(_variants(), pattern))

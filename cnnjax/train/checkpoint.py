@@ -1,0 +1,219 @@
+"""Checkpoints that survive a kill and notice a damaged file.
+
+Orbax writes them, asynchronously: the state, the position in the data and a JSON
+document, in one folder per step. When a save has finished, a SHA-256 manifest is added
+to its folder; nothing is restored whose manifest does not match.
+"""
+
+import concurrent.futures
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import flax.serialization
+import flax.traverse_util
+import grain
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from cnnjax import errors
+from cnnjax.train import manifest
+from cnnjax.train.state import TrainState
+
+
+_log = logging.getLogger(__name__)
+
+
+class Checkpointer:
+    """Saves and restores the checkpoints of one run. Close it, or use it in a `with`.
+
+    Making one takes stock of the folder: checkpoints whose save was cut short by a
+    kill are removed, and damaged ones are moved to `<directory>.damaged` with a
+    warning that names the file.
+
+    Args:
+      directory: where the checkpoints live; created if needed.
+      keep: how many of the newest to keep; the one with the best accuracy stays too.
+    """
+
+    def __init__(self, directory: Path, *, keep: int = 2):
+        self._directory = directory.absolute()
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._damaged = self._take_stock()
+        self._manager = ocp.CheckpointManager(
+            self._directory,
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(),
+                "data": grain.checkpoint.CheckpointHandler(),
+                "document": ocp.JsonCheckpointHandler(),
+            },
+            options=ocp.CheckpointManagerOptions(
+                best_fn=_accuracy,  # Without it, the metrics are not stored.
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(
+                    [
+                        checkpoint_managers.LatestN(keep),
+                        checkpoint_managers.BestN(
+                            get_metric_fn=_accuracy,
+                            n=1,
+                            keep_checkpoints_without_metrics=False,
+                        ),
+                    ]
+                ),
+                cleanup_tmp_directories=True,
+            ),
+        )
+        self._worker = concurrent.futures.ThreadPoolExecutor(1, "manifest")
+        self._pending: concurrent.futures.Future[None] | None = None
+
+    def __enter__(self) -> "Checkpointer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def latest_step(self) -> int | None:
+        """Returns the step of the newest intact checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def best_step(self) -> int | None:
+        """Returns the step of the checkpoint with the best accuracy, or None."""
+        return self._manager.best_step()
+
+    def save(
+        self,
+        state: TrainState,
+        batches: grain.DatasetIterator,
+        document: dict[str, Any],
+        metrics: dict[str, float] | None = None,
+    ) -> None:
+        """Starts to save; returns when the state may be changed or donated.
+
+        Args:
+          state: its step numbers the checkpoint.
+          batches: the iterator whose position is saved.
+          document: anything that JSON can hold.
+          metrics: the evaluation at this step ("accuracy" decides which is the best);
+            None if there was none.
+
+        Raises:
+          OSError: if the save before this one failed.
+        """
+        self.wait()
+        step = int(state.step)
+        self._marker(step).touch()
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(flax.serialization.to_state_dict(state)),
+                data=grain.checkpoint.CheckpointSave(batches),
+                document=ocp.args.JsonSave(document),
+            ),
+            metrics=metrics,
+        )
+        self._pending = self._worker.submit(self._seal, step)
+
+    def restore(
+        self, state: TrainState, batches: grain.DatasetIterator
+    ) -> tuple[TrainState, dict[str, Any]] | None:
+        """Reads the newest intact checkpoint and moves `batches` to its position.
+
+        Args:
+          state: a state of the same structure, shapes, types and placement.
+          batches: the iterator of the same data.
+
+        Returns:
+          The state and the document that were saved; None if nothing ever was.
+
+        Raises:
+          UserError: if every checkpoint is damaged, or the newest intact one holds
+            other shapes or types than `state`.
+        """
+        step = self.latest_step()
+        if step is None:
+            if self._damaged:
+                raise errors.UserError(
+                    f"no intact checkpoint in {self._directory}: "
+                    + "; ".join(self._damaged)
+                )
+            return None
+        expected = flax.serialization.to_state_dict(state)
+        self._check_types(step, expected)
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(expected),
+                data=grain.checkpoint.CheckpointRestore(batches),
+                document=ocp.args.JsonRestore(),
+            ),
+        )
+        state = flax.serialization.from_state_dict(state, restored.state)
+        return state, restored.document
+
+    def wait(self) -> None:
+        """Returns when the last save is complete, manifest included.
+
+        Raises:
+          OSError: if it failed.
+        """
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+    def close(self) -> None:
+        """Waits for the last save and stops the threads."""
+        try:
+            self.wait()
+        finally:
+            self._worker.shutdown()
+            self._manager.close()
+
+    def _seal(self, step: int) -> None:
+        self._manager.wait_until_finished()
+        manifest.write(self._directory / str(step))
+        self._marker(step).unlink()
+
+    def _marker(self, step: int) -> Path:
+        """Exists while a save runs: it tells an unfinished checkpoint from a damaged."""
+        return self._directory / f"saving-{step}"
+
+    def _take_stock(self) -> list[str]:
+        """Clears away what cannot be restored; returns what was damaged."""
+        damaged = []
+        for folder in sorted(p for p in self._directory.iterdir() if p.name.isdigit()):
+            problem = manifest.damage(folder)
+            if problem is None:
+                continue
+            if self._marker(int(folder.name)).exists():
+                shutil.rmtree(folder)
+                continue
+            damaged.append(f"{folder.name}/{problem}")
+            aside = self._directory.with_name(self._directory.name + ".damaged")
+            aside.mkdir(exist_ok=True)
+            shutil.rmtree(aside / folder.name, ignore_errors=True)
+            os.replace(folder, aside / folder.name)
+            _log.warning("checkpoint %s: %s; moved to %s", folder, problem, aside)
+        for marker in self._directory.glob("saving-*"):
+            marker.unlink()
+        return damaged
+
+    def _check_types(self, step: int, expected: dict[str, Any]) -> None:
+        """Orbax would cast and truncate in silence."""
+        found = self._manager.item_metadata(step)["state"].tree
+        found = flax.traverse_util.flatten_dict(found, sep="/")
+        expected = flax.traverse_util.flatten_dict(expected, sep="/")
+        for name in sorted(found.keys() | expected.keys()):
+            kinds = [
+                f"{tree[name].dtype}{list(tree[name].shape)}" if name in tree else "absent"
+                for tree in (found, expected)
+            ]
+            if kinds[0] != kinds[1]:
+                raise errors.UserError(
+                    f"checkpoint {self._directory / str(step)} does not fit the model: "
+                    f"{name} is {kinds[0]} there, {kinds[1]} here"
+                )
+
+
+def _accuracy(metrics: dict[str, float]) -> float:
+    return metrics["accuracy"]

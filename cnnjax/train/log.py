@@ -1,0 +1,160 @@
+"""Where the numbers of a run go: the console, metrics.jsonl and TensorBoard."""
+
+import datetime
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import rich.console
+import rich.progress
+import tensorboardX
+
+
+METRICS = "metrics.jsonl"
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """Returns the records of a run: {"step", "split", "loss", "accuracy", ...}."""
+    try:
+        lines = (run_dir / METRICS).read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    records = []
+    for line in lines:
+        try:
+            records.append(json.loads(line))
+        except ValueError:  # The last line, if the run was killed while writing it.
+            break
+    return records
+
+
+class RunLog:
+    """Writes records to all three places. Close it, or use it in a `with`.
+
+    On a terminal, a progress bar shows every step; elsewhere there is one plain line
+    per epoch.
+
+    Args:
+      run_dir: the run's folder.
+      console: where to print.
+      start_step: records after this step are of a future that a resumed run does
+        again; they are dropped.
+      num_steps: updates in the whole run.
+      steps_per_epoch: updates in each epoch.
+      batch_size: images per update.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        console: rich.console.Console,
+        start_step: int,
+        num_steps: int,
+        steps_per_epoch: int,
+        batch_size: int,
+    ):
+        kept = [r for r in read_metrics(run_dir) if r["step"] <= start_step]
+        scratch = run_dir / f".{METRICS}.new"
+        scratch.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        os.replace(scratch, run_dir / METRICS)
+        self._file = (run_dir / METRICS).open("a")
+        self._tensorboard = tensorboardX.SummaryWriter(
+            str(run_dir / "tensorboard"), purge_step=start_step + 1
+        )
+        self._num_steps, self._steps_per_epoch = num_steps, steps_per_epoch
+        self._batch_size = batch_size
+        self._window: list[dict[str, float]] = []
+        self._clock: float | None = None
+        self._rate = 0.0
+        self._console = console
+        self._progress = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(bar_width=None),
+            rich.progress.TextColumn("{task.fields[numbers]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task(
+            "compiling", total=num_steps, completed=start_step, numbers=""
+        )
+        self._progress.start()
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Flushes the files and removes the progress bar."""
+        self._progress.stop()
+        self._tensorboard.close()
+        self._file.close()
+
+    def step(self, step: int, metrics: dict[str, float]) -> None:
+        """Shows the metrics of one update; `epoch` writes their mean.
+
+        Args:
+          step: number of updates done.
+          metrics: "loss", "accuracy", "learning_rate" and any others.
+        """
+        now = time.monotonic()
+        if self._clock is not None:  # The first step compiles; it has no rate.
+            rate = self._batch_size / (now - self._clock)
+            self._rate = 0.9 * self._rate + 0.1 * rate if self._rate else rate
+        self._clock = now
+        self._window.append(metrics)
+        self._progress.update(
+            self._task,
+            completed=step,
+            description=self._position(step),
+            numbers=self._numbers(step, metrics),
+        )
+
+    def epoch(self, step: int, validation: dict[str, float]) -> None:
+        """Writes the mean of the updates since the last call, and an evaluation.
+
+        Args:
+          step: number of updates done.
+          validation: the metrics of the evaluation at this step.
+        """
+        train = {
+            key: sum(metrics[key] for metrics in self._window) / len(self._window)
+            for key in self._window[-1]
+        }
+        train["learning_rate"] = self._window[-1]["learning_rate"]
+        self._write(step, "train", train | {"images_per_second": self._rate})
+        self._write(step, "validation", validation)
+        self._console.print(
+            f"{self._position(step)}  {self._numbers(step, train)}  "
+            f"validation accuracy {validation['accuracy']:.4f}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        self._window.clear()
+        self._clock = None  # The evaluation does not count as training time.
+
+    def _position(self, step: int) -> str:
+        epoch = -(-step // self._steps_per_epoch)
+        epochs = self._num_steps // self._steps_per_epoch
+        return f"epoch {epoch}/{epochs}  step {step}/{self._num_steps}"
+
+    def _numbers(self, step: int, metrics: dict[str, float]) -> str:
+        left = "-:--:--"
+        if self._rate:
+            seconds = (self._num_steps - step) * self._batch_size / self._rate
+            left = str(datetime.timedelta(seconds=round(seconds)))
+        return (
+            f"loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.4f}  "
+            f"rate {metrics['learning_rate']:.4f}  {self._rate:.0f} images/s  {left} left"
+        )
+
+    def _write(self, step: int, split: str, metrics: dict[str, float]) -> None:
+        self._file.write(json.dumps({"step": step, "split": split} | metrics) + "\n")
+        self._file.flush()
+        for name, value in metrics.items():
+            self._tensorboard.add_scalar(f"{split}/{name}", value, step)

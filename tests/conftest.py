@@ -1,0 +1,54 @@
+"""Strict JAX and checked shapes for every test, on two devices of a CPU."""
+
+import importlib.util
+from pathlib import Path
+
+import jax
+import jaxtyping
+import pytest
+
+
+# Before anything of cnnjax is imported: every annotated shape is checked.
+jaxtyping.install_import_hook("cnnjax", "beartype.beartype")
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_num_cpu_devices", 2)
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Compiles each program once for all tests and for the processes they start."""
+    folder = tmp_path_factory.mktemp("compiled")
+    settings = {
+        "JAX_COMPILATION_CACHE_DIR": str(folder),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_NUM_CPU_DEVICES": "2",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        yield
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """A folder with the digits prepared."""
+    from cnnjax import data
+
+    folder = tmp_path_factory.mktemp("data")
+    data.load("digits", "train", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def classify():
+    """The module experiments/classify.py."""
+    path = ROOT / "experiments" / "classify.py"
+    spec = importlib.util.spec_from_file_location("classify", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

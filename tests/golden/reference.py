@@ -1,0 +1,40 @@
+"""The rule by which the golden files' weights and inputs are made; see README.md."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+
+def fill(name: str, shape: tuple[int, ...], gain: float) -> np.ndarray:
+    """Returns the value of one entry of a reference state_dict."""
+    rs = np.random.RandomState(zlib.crc32(name.encode()))
+    leaf = name.rpartition(".")[2]
+    if leaf == "num_batches_tracked":
+        return np.zeros(shape, np.int64)
+    if leaf == "running_var":
+        value = 0.75 + 0.5 * rs.rand(*shape)
+    elif leaf == "running_mean":
+        value = 0.1 * rs.randn(*shape)
+    elif leaf in ("layer_scale", "gamma"):
+        value = 0.1 + 0.1 * rs.rand(*shape)
+    elif len(shape) >= 2:
+        value = rs.randn(*shape) * np.sqrt(gain / np.prod(shape[1:]))
+    elif leaf == "weight":
+        value = 0.9 + 0.2 * rs.rand(*shape)
+    else:
+        value = 0.05 * rs.randn(*shape)
+    return value.astype(np.float32)
+
+
+def load(name: str) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
+    """Returns the state_dict, the input (NHWC) and the arrays of a golden file."""
+    with np.load(Path(__file__).with_name(f"{name}.npz")) as file:
+        golden = dict(file)
+    state = {
+        key: fill(key, tuple(map(int, filter(None, shape.split(",")))), golden["gain"])
+        for key, shape in zip(golden["names"], golden["shapes"], strict=True)
+    }
+    height, width = golden["input_hw"]
+    images = np.random.RandomState(0).randn(2, 3, height, width).astype(np.float32)
+    return state, images.transpose(0, 2, 3, 1), golden
