@@ -12,7 +12,12 @@ from cnnjax.registry import list_models as list_models
 
 
 if TYPE_CHECKING:
-    from cnnjax import cli, data, metrics, models, plots, train
+    from cnnjax import cli as cli
+    from cnnjax import data as data
+    from cnnjax import metrics as metrics
+    from cnnjax import models as models
+    from cnnjax import plots as plots
+    from cnnjax import train as train
 
 _ROOMS = ("cli", "data", "metrics", "models", "plots", "train")
 

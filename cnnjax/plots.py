@@ -24,9 +24,15 @@ def learning_curves(path: Path, records: Sequence[dict[str, Any]]) -> None:
     panels = figure.subplots(1, 3)
     for axes, name in zip(panels, ("loss", "accuracy", "learning_rate"), strict=True):
         for split in ("train", "validation"):
-            points = [(r["step"], r[name]) for r in records if r["split"] == split and name in r]
+            points = [
+                (r["step"], r[name])
+                for r in records
+                if r["split"] == split and name in r
+            ]
             if points:
-                axes.plot(*zip(*points, strict=True), label=split, marker=".", markersize=4)
+                axes.plot(
+                    *zip(*points, strict=True), label=split, marker=".", markersize=4
+                )
         axes.set(xlabel="step", title=name.replace("_", " "))
         axes.grid(alpha=0.3)
     panels[0].set_yscale("log")
@@ -60,7 +66,9 @@ def confusion_matrix(
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the true class")
     if n <= 20:
-        axes.set_xticks(range(n), class_names, rotation=90 if max(map(len, class_names)) > 2 else 0)
+        axes.set_xticks(
+            range(n), class_names, rotation=90 if max(map(len, class_names)) > 2 else 0
+        )
         axes.set_yticks(range(n), class_names)
         for row, column in np.argwhere(counts > 0):
             axes.text(
@@ -73,7 +81,9 @@ def confusion_matrix(
             )
     errors = int(len(labels) - np.trace(counts))
     axes.set(
-        xlabel="predicted", ylabel="true", title=f"{errors} errors in {len(labels)} images"
+        xlabel="predicted",
+        ylabel="true",
+        title=f"{errors} errors in {len(labels)} images",
     )
     figure.savefig(path)
 

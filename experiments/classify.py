@@ -13,11 +13,9 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import logging
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +25,10 @@ import rich.table
 
 import cnnjax
 from cnnjax import cli, errors
+
+
+if TYPE_CHECKING:
+    from cnnjax.data import ImageSource
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,14 +105,12 @@ PRESETS = {
 }
 
 
-
 def main(config: Config) -> dict[str, Any]:
     """Trains, evaluates and draws; returns what `results.json` holds."""
     from cnnjax import data, train  # `--help` need not wait for these.
     from cnnjax.train import parallel
 
     start = time.monotonic()
-    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS's advice on OpenCV.
     console = rich.console.Console(highlight=False, soft_wrap=True)
 
     # Whatever can be wrong with the request is found before anything is written.
@@ -245,13 +245,13 @@ def check_numbers(config: Config) -> None:
             )
 
 
-def draw(run_dir: Path, source: Sequence[Any], predictions: np.ndarray) -> None:
+def draw(run_dir: Path, source: "ImageSource", predictions: np.ndarray) -> None:
     """Draws the learning curves, the confusion matrix and the mistakes."""
     from cnnjax import plots, train
 
     names = source.class_names
     labels = np.array([example["label"] for example in source])
-    wrong = np.flatnonzero(predictions != labels)
+    wrong = np.flatnonzero(predictions != labels).tolist()
     plots.learning_curves(run_dir / "curves.png", train.read_metrics(run_dir))
     plots.confusion_matrix(run_dir / "confusion.png", labels, predictions, names)
     plots.misclassified(

@@ -1,8 +1,5 @@
 """Strict JAX and checked shapes for every test, on two devices of a CPU."""
 
-import importlib.util
-from pathlib import Path
-
 import jax
 import jaxtyping
 import pytest
@@ -13,8 +10,6 @@ jaxtyping.install_import_hook("cnnjax", "beartype.beartype")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 2)
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,13 +37,3 @@ def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     data.load("digits", "train", folder)
     return folder
-
-
-@pytest.fixture(scope="session")
-def classify():
-    """The module experiments/classify.py."""
-    path = ROOT / "experiments" / "classify.py"
-    spec = importlib.util.spec_from_file_location("classify", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

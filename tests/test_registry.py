@@ -22,7 +22,7 @@ def test_list_models_is_sorted_and_filters():
 
 
 def test_unknown_name_suggests_the_near_ones():
-    with pytest.raises(errors.UserError, match="did you mean.* resnet20_cifar"):
+    with pytest.raises(errors.UserError, match=r"did you mean.* resnet20_cifar"):
         cnnjax.create("resnet-20")
 
 

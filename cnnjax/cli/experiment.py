@@ -2,12 +2,13 @@
 
 import dataclasses
 import errno
+import logging
 import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 
 import tyro
 
@@ -15,13 +16,22 @@ from cnnjax import errors
 from cnnjax.train.interrupts import Interrupted
 
 
-Config = TypeVar("Config")
+class Preset(Protocol):
+    """A frozen dataclass whose field `preset` says which one it started from."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def preset(self) -> str: ...
+
+
+Config = TypeVar("Config", bound=Preset)
 # Trouble with the disk, which is the user's to mend.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def parse(
-    presets: Mapping[str, Config], arguments: Sequence[str], description: str
+    presets: Mapping[str, Config], arguments: Sequence[str], description: str | None
 ) -> Config:
     """Reads a configuration: a preset's, changed by the options given.
 
@@ -51,14 +61,16 @@ def parse(
             raise errors.UserError(f"unexpected argument {argument!r}")
         return config
 
-    name = getattr(read(presets["default"]), "preset")
+    name = read(presets["default"]).preset
     if name not in presets:
         raise errors.unknown("preset", name, presets)
     return read(presets[name])
 
 
 def run(
-    main: Callable[[Config], Any], presets: Mapping[str, Config], description: str
+    main: Callable[[Config], Any],
+    presets: Mapping[str, Config],
+    description: str | None,
 ) -> NoReturn:
     """Parses the command line, calls `main` and exits.
 
@@ -70,6 +82,7 @@ def run(
         raise Interrupted(number)
 
     signal.signal(signal.SIGTERM, stop)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS recommends OpenCV.
     try:
         main(parse(presets, sys.argv[1:], description))
     except errors.UserError as error:

@@ -54,7 +54,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, part: slice) -> Iterator[tuple[int, dict[str, Any]]]:
         from sklearn.datasets import load_digits  # A second to import, needed once.
 
-        digits = load_digits()
+        digits: Any = load_digits()
         images = np.round(digits.images[part] * (255 / 16)).astype(np.uint8)
         for i, (image, label) in enumerate(
             zip(images, digits.target[part], strict=True)

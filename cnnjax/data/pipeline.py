@@ -1,4 +1,4 @@
-"""Batches on the host: a stream to train on, and one pass that counts each image once."""
+"""Batches on the host: a stream to train on, and a pass that counts each image once."""
 
 import dataclasses
 import os

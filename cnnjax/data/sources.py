@@ -61,7 +61,9 @@ class ImageSource:
             image, label = np.asarray(example["image"]), int(example["label"])
         except Exception as error:  # Whatever a decoder or reader makes of bad bytes.
             raise errors.UserError(
-                f"{where} cannot be read: {type(error).__name__}: {error}".splitlines()[0]
+                f"{where} cannot be read: {type(error).__name__}: {error}".splitlines()[
+                    0
+                ]
             ) from error
         if image.ndim != 3 or image.size == 0 or image.dtype != np.uint8:
             raise errors.UserError(
@@ -104,7 +106,8 @@ def load(name: str, split: str, data_dir: Path | None = None) -> ImageSource:
                 "choose another folder with --data-dir"
             ) from error
     builder = _builder(name, data_dir)
-    features = dict(builder.info.features.items())
+    info: Any = builder.info
+    features = dict(info.features.items())  # Those of a data set are always named.
     image, label = features.get("image"), features.get("label")
     if not (
         isinstance(image, tfds.features.Image)
@@ -115,14 +118,14 @@ def load(name: str, split: str, data_dir: Path | None = None) -> ImageSource:
             f"{', '.join(sorted(features))}; it needs 'image' and 'label'"
         )
     try:
-        examples = builder.as_data_source(split=split)
+        examples: Any = builder.as_data_source(split=split)  # pyright: ignore
     except Exception as error:  # TFDS raises another type for each of these.
         raise _unreadable(builder, split, data_dir) from error
     return ImageSource(
         name=f"{name}/{split}",
         examples=examples,
-        image_shape=image.shape,
-        class_names=label.names,
+        image_shape=info.features["image"].shape,
+        class_names=info.features["label"].names,
     )
 
 
@@ -151,9 +154,11 @@ def _unreadable(
         return errors.UserError(
             f"data set {builder.name!r} has no split {split!r}; there are {known}"
         )
+    command = (
+        f"import tensorflow_datasets as tfds; tfds.builder('{builder.name}', "
+        f"data_dir='{data_dir}', file_format='array_record').download_and_prepare()"
+    )
     return errors.UserError(
         f"data set {builder.name!r} {found} in {data_dir}; to prepare it (this needs "
-        "TensorFlow): pip install 'cnnjax[tf]' && python -c \"import tensorflow_datasets "
-        f"as tfds; tfds.builder('{builder.name}', data_dir='{data_dir}', "
-        "file_format='array_record').download_and_prepare()\""
+        f"TensorFlow): pip install 'cnnjax[tf]' && python -c \"{command}\""
     )

@@ -72,7 +72,7 @@ def affine(
 
 
 def resize(image: UInt8[np.ndarray, "h w c"], size: int) -> UInt8[np.ndarray, "s s c"]:
-    """Returns the image at size x size: bilinear, with a wider filter when shrinking."""
+    """Returns the image at size x size: bilinear, averaging where it shrinks."""
     if image.shape[:2] == (size, size):
         return image
     planes = (Image.fromarray(image[..., i]) for i in range(image.shape[-1]))

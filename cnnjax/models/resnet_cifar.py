@@ -143,9 +143,10 @@ class CifarResNet(nn.Module):
 
 # Table 6 and section 4.2: 6n + 2 layers, with shortcuts and without.
 VARIANTS = {
-    f"{family}{6 * n + 2}_cifar": functools.partial(
-        CifarResNet, depths=(n, n, n), shortcut=shortcut
+    f"{family}{6 * n + 2}_cifar": functools.partial(model, depths=(n, n, n))
+    for family, model in (
+        ("resnet", CifarResNet),
+        ("plain", functools.partial(CifarResNet, shortcut="none")),
     )
-    for family, shortcut in (("resnet", "projection"), ("plain", "none"))
     for n in (3, 5, 7, 9, 18, 200)
 }

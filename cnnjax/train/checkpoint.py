@@ -42,13 +42,14 @@ class Checkpointer:
         self._directory = directory.absolute()
         self._directory.mkdir(parents=True, exist_ok=True)
         self._damaged = self._take_stock()
+        handlers: dict[str, Any] = {
+            "state": ocp.StandardCheckpointHandler(),
+            "data": grain.checkpoint.CheckpointHandler(),
+            "document": ocp.JsonCheckpointHandler(),
+        }
         self._manager = ocp.CheckpointManager(
             self._directory,
-            item_handlers={
-                "state": ocp.StandardCheckpointHandler(),
-                "data": grain.checkpoint.CheckpointHandler(),
-                "document": ocp.JsonCheckpointHandler(),
-            },
+            item_handlers=handlers,
             options=ocp.CheckpointManagerOptions(
                 best_fn=_accuracy,  # Without it, the metrics are not stored.
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(
@@ -140,7 +141,7 @@ class Checkpointer:
             return None
         expected = flax.serialization.to_state_dict(state)
         self._check_types(step, expected)
-        restored = self._manager.restore(
+        restored: Any = self._manager.restore(
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardRestore(expected),
@@ -148,8 +149,8 @@ class Checkpointer:
                 document=ocp.args.JsonRestore(),
             ),
         )
-        state = flax.serialization.from_state_dict(state, restored.state)
-        return state, restored.document
+        tree: Any = flax.serialization.from_state_dict(state, restored["state"])
+        return tree, restored["document"]
 
     def wait(self) -> None:
         """Returns when the last save is complete, manifest included.
@@ -175,7 +176,7 @@ class Checkpointer:
         self._marker(step).unlink()
 
     def _marker(self, step: int) -> Path:
-        """Exists while a save runs: it tells an unfinished checkpoint from a damaged."""
+        """Exists during a save, to tell an unfinished checkpoint from a damaged one."""
         return self._directory / f"saving-{step}"
 
     def _take_stock(self) -> list[str]:
@@ -200,19 +201,20 @@ class Checkpointer:
 
     def _check_types(self, step: int, expected: dict[str, Any]) -> None:
         """Orbax would cast and truncate in silence."""
-        found = self._manager.item_metadata(step)["state"].tree
-        found = flax.traverse_util.flatten_dict(found, sep="/")
-        expected = flax.traverse_util.flatten_dict(expected, sep="/")
-        for name in sorted(found.keys() | expected.keys()):
-            kinds = [
-                f"{tree[name].dtype}{list(tree[name].shape)}" if name in tree else "absent"
-                for tree in (found, expected)
-            ]
-            if kinds[0] != kinds[1]:
+        metadata: Any = self._manager.item_metadata(step)
+        there, here = _types(metadata["state"].tree), _types(expected)
+        for name in sorted(there.keys() | here.keys()):
+            if there.get(name) != here.get(name):
                 raise errors.UserError(
                     f"checkpoint {self._directory / str(step)} does not fit the model: "
-                    f"{name} is {kinds[0]} there, {kinds[1]} here"
+                    f"{name} is {there.get(name)} there, {here.get(name)} here"
                 )
+
+
+def _types(tree: Any) -> dict[str, str]:
+    """Returns, for example, "float32[3, 3, 16, 16]" by the path of each array."""
+    flat: dict[str, Any] = flax.traverse_util.flatten_dict(tree, sep="/")
+    return {path: f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in flat.items()}
 
 
 def _accuracy(metrics: dict[str, float]) -> float:

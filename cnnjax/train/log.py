@@ -150,7 +150,8 @@ class RunLog:
             left = str(datetime.timedelta(seconds=round(seconds)))
         return (
             f"loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.4f}  "
-            f"rate {metrics['learning_rate']:.4f}  {self._rate:.0f} images/s  {left} left"
+            f"rate {metrics['learning_rate']:.4f}  "
+            f"{self._rate:.0f} images/s  {left} left"
         )
 
     def _write(self, step: int, split: str, metrics: dict[str, float]) -> None:

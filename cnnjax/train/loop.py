@@ -6,6 +6,8 @@ from typing import Any
 
 import grain
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -65,11 +67,11 @@ def fit(
     """
 
     def report(step: int, metrics: dict[str, jax.Array]) -> None:
-        numbers = {name: float(x) for name, x in jax.device_get(metrics).items()}
+        numbers = {name: metric.item() for name, metric in metrics.items()}
         for name, number in numbers.items():
             if not math.isfinite(number):
                 raise diverged(step, name, number)
-        numbers["learning_rate"] = float(schedule(step - 1))
+        numbers["learning_rate"] = float(rates[step - 1])
         log.step(step, numbers)
 
     def diverged(step: int, name: str, number: float) -> errors.UserError:
@@ -79,6 +81,7 @@ def fit(
             f"step {last}. Try a lower learning rate or a longer warm-up"
         )
 
+    rates = np.asarray(jax.vmap(schedule)(jnp.arange(num_steps)))
     unread = None
     step = int(state.step)
     with interrupts.caught() as interrupt:

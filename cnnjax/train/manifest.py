@@ -42,7 +42,9 @@ def damage(folder: Path) -> str | None:
     found = _digests(folder)
     if written == _render(found):
         return None
-    lines = (line.partition("  ") for line in written.decode(errors="replace").split("\n"))
+    lines = (
+        line.partition("  ") for line in written.decode(errors="replace").split("\n")
+    )
     expected = {name: digest for digest, _, name in lines if name}
     for name, digest in expected.items():
         if name not in found:

@@ -59,8 +59,8 @@ def open_run(
             if not existed:
                 run_dir.rmdir()
             raise errors.UserError(
-                f"run folder {run_dir} has {free / 2**20:.0f} MiB free; the checkpoints "
-                f"need about {needed_bytes / 2**20:.0f} MiB"
+                f"run folder {run_dir} has {free / 2**20:.0f} MiB free; the "
+                f"checkpoints need about {needed_bytes / 2**20:.0f} MiB"
             )
         write_json(run_dir / CONFIG, config)
     except OSError as error:

@@ -2,7 +2,6 @@
 
 import flax.linen as nn
 import flax.struct
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree

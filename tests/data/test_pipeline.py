@@ -67,9 +67,7 @@ def test_processes_share_the_same_batches(source, process_count):
     for step, whole in enumerate(batches(source, 6)):
         for i, part in enumerate(parts):
             for key, value in whole.items():
-                np.testing.assert_array_equal(
-                    part[step][key], value[i::process_count]
-                )
+                np.testing.assert_array_equal(part[step][key], value[i::process_count])
 
 
 def test_position_is_restored_while_others_are_prefetched(source):

@@ -97,7 +97,7 @@ def test_a_broken_image_is_named_by_its_index(tmp_path, monkeypatch, broken):
     source = data.load("numbers", "train", tmp_path)
     assert source[0]["image"].shape == (8, 8, 1)
     assert source[2]["image"].shape == (7, 9, 1)
-    with pytest.raises(errors.UserError, match="^image 1 of numbers/train cannot be"):
+    with pytest.raises(errors.UserError, match=r"^image 1 of numbers/train cannot be"):
         source[1]
     batches = data.train_batches(source, batch_size=3, image_size=8, seed=0)
     with pytest.raises(errors.UserError, match="image 1 of numbers/train"):

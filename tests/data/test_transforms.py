@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from cnnjax.data import transforms
 
 
@@ -46,7 +47,9 @@ def test_all_limits_zero_change_nothing():
 def test_each_limit_changes_the_image(limit):
     off = dict.fromkeys(("rotation", "scale", "shear", "shift"), 0.0)
     x = image()
-    augment = transforms.RandomAffine(**off | {limit: 9.0 if limit == "rotation" else 0.3})
+    augment = transforms.RandomAffine(
+        **off | {limit: 9.0 if limit == "rotation" else 0.3}
+    )
     y = augment(x, np.random.default_rng(0))
     assert y.dtype == x.dtype
     assert np.abs(y - x).max() > 0.01

@@ -170,7 +170,9 @@ def test_option_a_passes_every_other_pixel_and_zeros():
 
 def test_options_a_and_plain_have_no_shortcut_parameters():
     counts = {
-        kind: sum(p.size for p in jax.tree.leaves(noise_variables(tiny(kind))["params"]))
+        kind: sum(
+            p.size for p in jax.tree.leaves(noise_variables(tiny(kind))["params"])
+        )
         for kind in SHORTCUTS
     }
     assert counts["pad"] == counts["none"]

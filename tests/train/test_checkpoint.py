@@ -1,6 +1,5 @@
 """Checkpoints: what was saved comes back, and damage never does."""
 
-import itertools
 import json
 import os
 import shutil
@@ -30,10 +29,10 @@ def make_batches():
     return iter(stream.to_iter_dataset(options))
 
 
-def save_steps(folder, steps, accuracies=itertools.repeat(0.5), keep=2):
+def save_steps(folder, steps, accuracies=(0.5, 0.5), keep=2):
     batches = make_batches()
     with Checkpointer(folder, keep=keep) as checkpointer:
-        for step, accuracy in zip(steps, accuracies, strict=False):
+        for step, accuracy in zip(steps, accuracies, strict=True):
             next(batches)
             metrics = None if accuracy is None else {"accuracy": accuracy}
             checkpointer.save(make_state(step), batches, {"at": step}, metrics)
@@ -129,7 +128,7 @@ def test_no_intact_checkpoint_is_an_error(tmp_path):
     save_steps(tmp_path / "c", [1, 2])
     for step in (1, 2):
         (tmp_path / "c" / str(step) / manifest.NAME).unlink()
-    with pytest.raises(errors.UserError, match="no intact checkpoint .*1/MANIFEST"):
+    with pytest.raises(errors.UserError, match=r"no intact checkpoint .*1/MANIFEST"):
         restore(tmp_path / "c")
 
 
@@ -162,7 +161,7 @@ def test_a_save_cut_short_by_a_kill_is_forgotten(tmp_path, caplog):
     ],
 )
 def test_another_shape_or_type_is_an_error(tmp_path, options, message):
-    save_steps(tmp_path, [1])
+    save_steps(tmp_path, [1], [0.5])
     with pytest.raises(errors.UserError, match=message):
         restore(tmp_path, **options)
 
@@ -177,6 +176,6 @@ def test_a_failed_save_is_reported(tmp_path, monkeypatch):
 
 
 def test_document_is_json(tmp_path):
-    save_steps(tmp_path, [1])
+    save_steps(tmp_path, [1], [0.5])
     stored = [json.loads((tmp_path / "1" / "document" / "metadata").read_text())]
     assert stored == [{"at": 1}]

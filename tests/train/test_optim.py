@@ -47,9 +47,9 @@ def test_step_without_warm_up():
 
 
 def test_unknown_names_suggest_the_near_ones():
-    with pytest.raises(errors.UserError, match="unknown optimizer 'sdg'.* sgd"):
+    with pytest.raises(errors.UserError, match=r"unknown optimizer 'sdg'.* sgd"):
         create_optimizer("sdg", learning_rate=optax.constant_schedule(0.1))
-    with pytest.raises(errors.UserError, match="unknown schedule 'cosin'.* cosine"):
+    with pytest.raises(errors.UserError, match=r"unknown schedule 'cosin'.* cosine"):
         create_schedule("cosin", peak=0.1, num_steps=1)
 
 

@@ -68,7 +68,7 @@ def test_resume_starts_a_run_that_is_not_there(tmp_path):
 
 
 def test_resume_needs_a_folder():
-    with pytest.raises(errors.UserError, match="--resume needs .*--run-dir"):
+    with pytest.raises(errors.UserError, match=r"--resume needs .*--run-dir"):
         open_(None, resume=True)
 
 
@@ -96,6 +96,6 @@ def test_no_permission_is_said(tmp_path, place):
 def test_no_space_is_said_and_nothing_is_written(tmp_path, monkeypatch):
     free = SimpleNamespace(free=3 * 2**20)
     monkeypatch.setattr(runs.shutil, "disk_usage", lambda path: free)
-    with pytest.raises(errors.UserError, match="has 3 MiB free; .* about 5 MiB"):
+    with pytest.raises(errors.UserError, match=r"has 3 MiB free; .* about 5 MiB"):
         open_(tmp_path / "run", needed_bytes=5 * 2**20)
     assert not (tmp_path / "run").exists()

@@ -36,9 +36,7 @@ def expected():
 
 
 def assert_close(actual, expected):
-    chex.assert_trees_all_close(
-        jax.device_get(actual), expected, rtol=1e-4, atol=1e-5
-    )
+    chex.assert_trees_all_close(jax.device_get(actual), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_jit_over_sharded_batch(expected):

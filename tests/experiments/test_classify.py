@@ -1,0 +1,238 @@
+"""The first command of the README: real runs, killed runs, and bad requests."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import classify
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnjax import cli
+from cnnjax.train import read_metrics
+
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "experiments" / "classify.py"
+
+
+def arguments(data_dir, run_dir, *more):
+    options = ["--preset", "smoke", "--data-dir", data_dir, "--run-dir", run_dir]
+    return [*map(str, options), *more]
+
+
+def start(data_dir, run_dir, *more):
+    """Starts a run as a user would, in a process of its own."""
+    command = [sys.executable, str(SCRIPT), *arguments(data_dir, run_dir, *more)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(
+        command, **pipes, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+    )
+
+
+def finish(process, status=0):
+    output, problems = process.communicate(timeout=300)
+    assert process.returncode == status, problems
+    return output
+
+
+def results(run_dir):
+    return json.loads((run_dir / "results.json").read_text())
+
+
+def fingerprint(run_dir):
+    return results(run_dir)["params_sha256"]
+
+
+@pytest.fixture(scope="module")
+def smoke_run(data_dir, tmp_path_factory):
+    """A run that nobody disturbed, and what it printed."""
+    run_dir = tmp_path_factory.mktemp("runs") / "smoke"
+    return run_dir, finish(start(data_dir, run_dir))
+
+
+def test_smoke_run_is_complete(smoke_run):
+    run_dir, output = smoke_run
+    assert "epoch 2/2  step 8/8" in output
+    assert "test accuracy" in output
+    found = results(run_dir)
+    assert found["test_images"] == 40
+    assert (found["test_accuracy"] * 40) % 1 == pytest.approx(0, abs=1e-4)
+    assert found["seed"] == 0
+    assert found["config"]["epochs"] == 2
+    assert found["versions"]["jax"]
+    assert found["seconds"] > 0
+    records = read_metrics(run_dir)
+    assert [r["step"] for r in records] == [4, 4, 8, 8]
+    assert {p.name for p in (run_dir / "checkpoints").iterdir()} >= {"4", "8"}
+
+
+@pytest.mark.parametrize("name", ["curves", "confusion", "misclassified"])
+def test_pictures_show_something(smoke_run, name):
+    with Image.open(smoke_run[0] / f"{name}.png") as picture:
+        pixels = np.asarray(picture.convert("L"))
+    assert min(pixels.shape) > 200
+    assert pixels.std() > 5
+
+
+def test_same_seed_gives_the_same_bits_and_another_seed_does_not(
+    smoke_run, data_dir, tmp_path
+):
+    finish(start(data_dir, tmp_path / "same"))
+    finish(start(data_dir, tmp_path / "other", "--seed", "1"))
+    assert fingerprint(tmp_path / "same") == fingerprint(smoke_run[0])
+    assert fingerprint(tmp_path / "other") != fingerprint(smoke_run[0])
+
+
+@pytest.mark.parametrize("moment", ["at once", "config", "saving", "saved", "epoch"])
+def test_a_killed_run_continues_to_the_same_bits(smoke_run, data_dir, tmp_path, moment):
+    run_dir = tmp_path / "run"
+    checkpoints = run_dir / "checkpoints"
+    reached = {
+        "at once": lambda: True,
+        "config": lambda: (run_dir / "config.json").exists(),
+        "saving": lambda: any(checkpoints.glob("saving-4")),
+        "saved": lambda: (checkpoints / "4" / "MANIFEST.sha256").exists(),
+        "epoch": lambda: (checkpoints / "8").exists(),
+    }[moment]
+    process = start(data_dir, run_dir)
+    while not reached():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    assert not (run_dir / "results.json").exists()
+    finish(start(data_dir, run_dir, "--resume"))
+    assert fingerprint(run_dir) == fingerprint(smoke_run[0])
+    records = read_metrics(run_dir)
+    assert [r["step"] for r in records] == [4, 4, 8, 8]
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_stopped_run_prints_the_command_that_continues_it(
+    smoke_run, data_dir, tmp_path, number, status
+):
+    run_dir = tmp_path / "run"
+    process = start(data_dir, run_dir)
+    while not (run_dir / "metrics.jsonl").exists():  # The loop is about to begin.
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+    time.sleep(0.3)
+    process.send_signal(number)
+    output = finish(process, status)
+    command = re.search(r"^python (.*)$", output, re.MULTILINE).group(1)
+    assert command.endswith(f"--run-dir {run_dir} --resume")
+    resumed = subprocess.run(
+        [sys.executable, *command.split()], check=True, capture_output=True, text=True
+    )
+    assert re.search(r"the run continues at step \d of 8", resumed.stdout)
+    assert fingerprint(run_dir) == fingerprint(smoke_run[0])
+
+
+def run_here(monkeypatch, *arguments):
+    """Runs the command line in this process; returns the exit status."""
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as exit:
+        cli.run(classify.main, classify.PRESETS, classify.__doc__)
+    signal.signal(signal.SIGTERM, before)
+    return exit.value.code
+
+
+def test_a_finished_run_says_so_and_evaluates(smoke_run, data_dir, monkeypatch, capsys):
+    run_dir, _ = smoke_run
+    before = results(run_dir)
+    (run_dir / "results.json").unlink()
+    assert run_here(monkeypatch, *arguments(data_dir, run_dir, "--resume")) == 0
+    assert "the run finished at step 8 of 8" in capsys.readouterr().out
+    for key in ("test_accuracy", "params_sha256", "validation_accuracy"):
+        assert results(run_dir)[key] == before[key]
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
+    smoke_run, data_dir, tmp_path
+):
+    run_dir = tmp_path / "run"
+    finish(start(data_dir, run_dir))
+    (victim,) = (run_dir / "checkpoints" / "8" / "data").glob("process_*.json")
+    victim.write_bytes(victim.read_bytes()[:-1])
+    process = start(data_dir, run_dir, "--resume")
+    output, problems = process.communicate()
+    assert process.returncode == 0, problems
+    assert victim.name in problems
+    assert "the run continues at step 4 of 8" in output
+    assert fingerprint(run_dir) == fingerprint(smoke_run[0])
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--model", "resnet-20"], "unknown model 'resnet-20'; did you mean"),
+        (["--dataset", "digitz"], "unknown data set 'digitz'; did you mean digits"),
+        (["--dataset", "cifar10"], "'cifar10' is not prepared in .*cnnjax[tf]"),
+        (["--optimizer", "sdg"], "unknown optimizer 'sdg'; did you mean sgd"),
+        (["--schedule", "cosin"], "unknown schedule 'cosin'; did you mean cosine"),
+        (["--epohcs", "3"], "unknown option '--epohcs'; did you mean --epochs"),
+        (["--preset", "smok"], "unknown preset 'smok'; did you mean smoke"),
+        (["--train-split", "trian"], "no split 'trian'; there are train, validation"),
+        (["--batch-size", "129"], "batch size 129 does not fit a data set of 128"),
+        (["--batch-size", "15"], "batch size 15 is not divisible by 2 devices"),
+        (["--batch-size", "0"], "--batch-size is 0; it must be positive"),
+        (["--epochs", "-1"], "--epochs is -1; it must be positive"),
+        (["--learning-rate", "nan"], "--learning-rate is nan; it must be positive"),
+        (["--warmup-epochs", "9"], "the warm-up of 36 steps is longer than the run"),
+    ],
+)
+def test_bad_requests_get_one_line_and_write_nothing(
+    monkeypatch, capsys, data_dir, tmp_path, options, message
+):
+    run_dir = tmp_path / "run"
+    status = run_here(monkeypatch, *arguments(data_dir, run_dir), *options)
+    output = capsys.readouterr()
+    assert status == 2
+    assert re.search(re.escape(message).replace(r"\.\*", ".*"), output.err)
+    assert output.err.startswith("error: ")
+    assert output.err.count("\n") == 1
+    assert not run_dir.exists()
+
+
+def test_resume_without_a_folder(monkeypatch, capsys, data_dir):
+    options = ["--preset", "smoke", "--data-dir", str(data_dir), "--resume"]
+    assert run_here(monkeypatch, *options) == 2
+    assert "--resume needs the run's folder" in capsys.readouterr().err
+
+
+def test_another_runs_folder_is_left_alone(smoke_run, monkeypatch, capsys, data_dir):
+    run_dir, _ = smoke_run
+    before = {p: p.stat().st_mtime_ns for p in run_dir.rglob("*")}
+    for options in (["--seed", "5"], ["--seed", "5", "--resume"], []):
+        request = arguments(data_dir, run_dir, *options)
+        assert run_here(monkeypatch, *request) == 2
+        assert f"run folder {run_dir}" in capsys.readouterr().err
+    assert {p: p.stat().st_mtime_ns for p in run_dir.rglob("*")} == before
+
+
+def test_help_is_quick_and_complete():
+    start = time.perf_counter()
+    command = [sys.executable, str(SCRIPT), "--help"]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert time.perf_counter() - start < 3
+    for name in vars(classify.PRESETS["default"]):
+        assert f"--{name.replace('_', '-')}" in shown
+
+
+@pytest.mark.slow
+def test_the_recipe_reaches_98_percent(data_dir, tmp_path):
+    accuracies = []
+    for seed in ("0", "1", "2"):
+        command = [sys.executable, SCRIPT, "--data-dir", data_dir, "--seed", seed]
+        run_dir = tmp_path / seed
+        subprocess.run([*map(str, command), "--run-dir", str(run_dir)], check=True)
+        accuracies.append(results(run_dir)["test_accuracy"])
+    assert np.mean(accuracies) >= 0.98
