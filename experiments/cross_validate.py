@@ -12,6 +12,7 @@ RESULT
 """
 
 import dataclasses
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def main(config: Config) -> dict[str, list[float]]:
     edges = np.linspace(0, config.num_images, config.folds + 1).astype(int).tolist()
     for name in config.recipes:
         accuracies[name] = []
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in itertools.pairwise(edges):
             held_out = images(low, high)
             rest = [images(0, low), images(high, config.num_images)]
             with tempfile.TemporaryDirectory() as folder:

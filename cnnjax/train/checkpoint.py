@@ -6,6 +6,7 @@ to its folder; nothing is restored whose manifest does not match.
 """
 
 import concurrent.futures
+import errno
 import logging
 import os
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 import flax.serialization
 import flax.traverse_util
 import grain
+import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
@@ -24,6 +26,7 @@ from cnnjax.train.state import TrainState
 
 
 _log = logging.getLogger(__name__)
+_SMALL_FILES = 2**20  # Metadata, the position in the data, the manifest: 60 KB so far.
 
 
 class Checkpointer:
@@ -99,9 +102,14 @@ class Checkpointer:
             None if there was none.
 
         Raises:
-          OSError: if the save before this one failed.
+          OSError: if the disk has too little space.
+          UserError: if the save before this one failed.
         """
         self.wait()
+        num_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        if shutil.disk_usage(self._directory).free < 1.1 * num_bytes + _SMALL_FILES:
+            full = errno.ENOSPC
+            raise OSError(full, os.strerror(full), str(self._directory))
         step = int(state.step)
         self._marker(step).touch()
         self._manager.save(
@@ -156,11 +164,17 @@ class Checkpointer:
         """Returns when the last save is complete, manifest included.
 
         Raises:
-          OSError: if it failed.
+          UserError: if it failed.
         """
         if self._pending is not None:
             pending, self._pending = self._pending, None
-            pending.result()
+            try:
+                pending.result()
+            except (OSError, ValueError) as error:  # ValueError: TensorStore's.
+                reason = str(error).splitlines()[0]
+                raise errors.UserError(
+                    f"cannot save to {self._directory}: {reason}"
+                ) from error
 
     def close(self) -> None:
         """Waits for the last save and stops the threads."""

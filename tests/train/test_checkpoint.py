@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import chex
 import grain
@@ -171,8 +172,16 @@ def test_a_failed_save_is_reported(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(manifest, "write", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(errors.UserError, match=r"cannot save to .*No space left"):
         save_steps(tmp_path, [1, 2])
+
+
+def test_a_full_disk_is_noticed_before_the_save(tmp_path, monkeypatch):
+    free = SimpleNamespace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    with pytest.raises(OSError, match="No space left on device"):
+        save_steps(tmp_path, [1, 2])
+    assert steps_on_disk(tmp_path) == []
 
 
 def test_document_is_json(tmp_path):
