@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cnnjax import plots as plots
     from cnnjax import train as train
 
+__version__ = "0.1.0"
+
 _ROOMS = ("cli", "data", "metrics", "models", "plots", "train")
 
 

@@ -109,7 +109,7 @@ def misclassified(
     size = (1.4 * columns, 1.7 * rows + 0.5)
     figure = matplotlib.figure.Figure(size, layout="constrained", dpi=_DPI)
     figure.suptitle(title)
-    grid = figure.subplots(rows, columns, squeeze=False).flat
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.axis("off")
     for axes, image, caption in zip(grid, images, captions, strict=False):

@@ -20,10 +20,10 @@ class RandomAffine:
       shift: largest offset in each direction, as a fraction of the image's side.
     """
 
-    rotation: float = 15.0
-    scale: float = 0.2
-    shear: float = 0.2
-    shift: float = 0.15
+    rotation: float = 10.0
+    scale: float = 0.15
+    shear: float = 0.1
+    shift: float = 0.1
 
     def __call__(
         self, image: Float[np.ndarray, "h w c"], rng: np.random.Generator

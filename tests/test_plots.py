@@ -1,0 +1,81 @@
+"""Pictures show what they were given."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnjax import plots
+
+
+def pixels(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def close_to(image, color):
+    """Says which pixels have about that color."""
+    return np.abs(image - np.array(color)).max(axis=-1) < 12
+
+
+def images(count, color):
+    return [np.broadcast_to(np.uint8(color), (8, 8, len(color))) for _ in range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 8, 11])
+def test_misclassified_shows_every_image(tmp_path, count):
+    path = tmp_path / "page.png"
+    shown = []
+    for number in (1, count):
+        captions = [f"{i}: 3 as 5" for i in range(number)]
+        red = images(number, (255, 0, 0))
+        plots.misclassified(path, red, captions, title="wrong", columns=4)
+        shown.append(close_to(pixels(path), (255, 0, 0)).sum())
+    assert shown[0] > 1000
+    # Panels shrink a little when there are more rows of them.
+    assert shown[1] / shown[0] == pytest.approx(count, rel=0.35)
+
+
+def test_misclassified_shows_grey_levels_as_they_are(tmp_path):
+    path = tmp_path / "page.png"
+    grey = [np.tile(np.uint8([0, 100, 200, 255]), (4, 1))[..., None]]
+    plots.misclassified(path, grey, ["0: a as b"], title="wrong")
+    for level in (0, 100, 200):
+        assert close_to(pixels(path), (level,) * 3).sum() > 200
+
+
+def test_misclassified_may_be_none(tmp_path):
+    plots.misclassified(tmp_path / "page.png", [], [], title="none is wrong")
+    assert pixels(tmp_path / "page.png").min() < 128  # The title.
+
+
+def test_confusion_matrix_is_dark_where_the_predictions_are(tmp_path):
+    labels = np.array([0, 0, 1, 1])
+    darkness = []
+    for predictions in ([0, 0, 1, 1], [1, 1, 0, 0]):
+        path = tmp_path / "matrix.png"
+        plots.confusion_matrix(path, labels, np.array(predictions), ["a", "b"])
+        dark = close_to(pixels(path), (8, 48, 107))  # The end of "Blues".
+        rows, columns = np.nonzero(dark[:, : dark.shape[1] * 3 // 4])
+        darkness.append(np.corrcoef(rows, columns)[0, 1])
+    assert darkness[0] > 0.5  # From the upper left to the lower right.
+    assert darkness[1] < -0.5
+
+
+def test_confusion_matrix_of_many_classes(tmp_path):
+    labels = np.arange(100)
+    names = [f"class {i}" for i in labels]
+    plots.confusion_matrix(tmp_path / "matrix.png", labels, labels, names)
+    assert max(pixels(tmp_path / "matrix.png").shape) < 2500
+
+
+def test_learning_curves_draw_both_splits(tmp_path):
+    path = tmp_path / "curves.png"
+    records = [
+        {"step": step, "split": split, "loss": loss / step, "accuracy": loss}
+        for step in (1, 2, 3)
+        for split, loss in (("train", 0.3), ("validation", 0.6))
+    ]
+    plots.learning_curves(path, records)
+    for color in ((31, 119, 180), (255, 127, 14)):  # Matplotlib's first two.
+        assert close_to(pixels(path), color).sum() > 50
+    plots.learning_curves(path, [])
