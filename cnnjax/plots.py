@@ -37,7 +37,8 @@ def learning_curves(path: Path, records: Sequence[dict[str, Any]]) -> None:
         axes.grid(alpha=0.3)
     panels[0].set_yscale("log")
     panels[1].yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(xmax=1))
-    panels[0].legend()
+    if records:
+        panels[0].legend()
     figure.savefig(path)
 
 

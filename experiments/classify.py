@@ -52,7 +52,7 @@ class Config:
     """Side of the images fed to the network, in pixels; others are resized."""
     rotation: float = 10.0
     """Augmentation: largest rotation, in degrees. 0 turns it off, as below."""
-    scale: float = 0.15
+    scale: float = 0.1
     """Augmentation: largest relative change of size."""
     shear: float = 0.1
     """Augmentation: largest horizontal offset per unit of height."""
@@ -62,7 +62,7 @@ class Config:
     model: str = "resnet20_cifar"
     """A name from `cnnjax.list_models()`."""
 
-    epochs: int = 30
+    epochs: int = 45
     """How often to go through the training images."""
     batch_size: int = 32
     """Images per update, over all devices."""

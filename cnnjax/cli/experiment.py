@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar, runtime_checkable
 
 import tyro
 
@@ -16,6 +16,7 @@ from cnnjax import errors
 from cnnjax.train.interrupts import Interrupted
 
 
+@runtime_checkable  # For those who check types at run time, as the tests do.
 class Preset(Protocol):
     """A frozen dataclass whose field `preset` says which one it started from."""
 

@@ -7,6 +7,9 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 
+BLACK = -1.0  # As `normalise` returns it.
+
+
 @dataclasses.dataclass(frozen=True)
 class RandomAffine:
     """A random rotation, scaling, shear and shift of the image plane.
@@ -21,14 +24,14 @@ class RandomAffine:
     """
 
     rotation: float = 10.0
-    scale: float = 0.15
+    scale: float = 0.1
     shear: float = 0.1
     shift: float = 0.1
 
     def __call__(
         self, image: Float[np.ndarray, "h w c"], rng: np.random.Generator
     ) -> Float[np.ndarray, "h w c"]:
-        """Returns the image under one random transformation, edges extended."""
+        """Returns the image under one random transformation, black around it."""
         angle, scale, shear, *shift = rng.uniform(-1.0, 1.0, 5)
         angle = np.deg2rad(angle * self.rotation)
         cos, sin = np.cos(angle), np.sin(angle)
@@ -46,13 +49,12 @@ def affine(
     """Samples the image at `matrix @ (p - centre) + centre + shift` for each pixel p.
 
     Args:
-      image: any floating-point image.
+      image: a normalised image.
       matrix: maps output to input coordinates (row, column) around the centre.
       shift: offset (rows, columns), in pixels.
 
     Returns:
-      The image of the same shape, interpolated bilinearly; outside of it, the nearest
-      edge pixel counts.
+      The image of the same shape, interpolated bilinearly; outside of it is BLACK.
     """
     height, width = image.shape[:2]
     centre = (np.array([height, width]) - 1) / 2
@@ -60,14 +62,15 @@ def affine(
     rows, columns = rows - centre[0], columns - centre[1]
     y = matrix[0, 0] * rows + matrix[0, 1] * columns + centre[0] + shift[0]
     x = matrix[1, 0] * rows + matrix[1, 1] * columns + centre[1] + shift[1]
-    y, x = y.clip(0, height - 1), x.clip(0, width - 1)
+    # With a black frame around it, two pixels wide, whatever lies outside can be
+    # clipped to the frame, and the neighbours below and to the right always exist.
+    image = np.pad(image, ((2, 2), (2, 2), (0, 0)), constant_values=BLACK)
+    y, x = (y + 2).clip(0, height + 2), (x + 2).clip(0, width + 2)
     top, left = y.astype(np.intp), x.astype(np.intp)
-    bottom = np.minimum(top + 1, height - 1)
-    right = np.minimum(left + 1, width - 1)
     dy = (y - top).astype(image.dtype)[..., None]
     dx = (x - left).astype(image.dtype)[..., None]
-    upper = image[top, left] * (1 - dx) + image[top, right] * dx
-    lower = image[bottom, left] * (1 - dx) + image[bottom, right] * dx
+    upper = image[top, left] * (1 - dx) + image[top, left + 1] * dx
+    lower = image[top + 1, left] * (1 - dx) + image[top + 1, left + 1] * dx
     return upper * (1 - dy) + lower * dy
 
 

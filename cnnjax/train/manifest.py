@@ -46,9 +46,11 @@ def damage(folder: Path) -> str | None:
         line.partition("  ") for line in written.decode(errors="replace").split("\n")
     )
     expected = {name: digest for digest, _, name in lines if name}
+    if unlisted := found.keys() - expected.keys():
+        return f"{NAME} does not list {min(unlisted)}"
     for name, digest in expected.items():
         if name not in found:
             return f"{name} is missing"
         if found[name] != digest:
             return f"{name} does not match {NAME}"
-    return f"{NAME} does not list the files"
+    return f"{NAME} does not list the files in order"

@@ -21,7 +21,7 @@ class TrainState:
     step: PyTree
     params: PyTree
     batch_stats: PyTree
-    opt_state: optax.OptState
+    opt_state: PyTree
 
 
 def init_state(

@@ -16,11 +16,18 @@ def test_identity():
     np.testing.assert_allclose(transforms.affine(x, np.eye(2), np.zeros(2)), x)
 
 
-def test_shift_by_whole_pixels_extends_the_edge():
+def test_shift_by_whole_pixels_brings_in_black():
     x = image()
     y = transforms.affine(x, np.eye(2), np.array([2.0, -1.0]))
     np.testing.assert_allclose(y[:-2, 1:], x[2:, :-1])
-    np.testing.assert_allclose(y[-1, 1:], x[-1, :-1])
+    np.testing.assert_array_equal(y[-2:], transforms.BLACK)
+    np.testing.assert_array_equal(y[:, 0], transforms.BLACK)
+
+
+@pytest.mark.parametrize("shift", [(99.0, 0.0), (0.0, -99.0), (9.0, 9.0), (-9.0, 0.0)])
+def test_an_image_that_left_the_plane_is_black(shift):
+    y = transforms.affine(image(), np.eye(2), np.array(shift))
+    np.testing.assert_array_equal(y, transforms.BLACK)
 
 
 def test_quarter_turn():
@@ -34,7 +41,8 @@ def test_interpolation_is_linear():
     ramp = np.broadcast_to(np.arange(9.0, dtype=np.float32)[:, None, None], (9, 9, 1))
     y = transforms.affine(ramp, np.eye(2), np.array([0.25, 0.0]))
     np.testing.assert_allclose(y[:-1], ramp[:-1] + 0.25, rtol=1e-6)
-    np.testing.assert_allclose(y[-1], ramp[-1])
+    partly_outside = 0.75 * ramp[-1] + 0.25 * transforms.BLACK
+    np.testing.assert_allclose(y[-1], partly_outside)
 
 
 def test_all_limits_zero_change_nothing():

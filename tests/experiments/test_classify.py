@@ -217,10 +217,11 @@ def test_another_runs_folder_is_left_alone(smoke_run, monkeypatch, capsys, data_
 
 
 def test_help_is_quick_and_complete():
-    start = time.perf_counter()
+    before = os.times()
     command = [sys.executable, str(SCRIPT), "--help"]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert time.perf_counter() - start < 3
+    after = os.times()  # Work, not waiting: other tests may run at the same time.
+    assert after.children_user - before.children_user < 3
     for name in vars(classify.PRESETS["default"]):
         assert f"--{name.replace('_', '-')}" in shown
 

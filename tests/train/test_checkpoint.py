@@ -149,7 +149,7 @@ def test_a_save_cut_short_by_a_kill_is_forgotten(tmp_path, caplog):
     (folder / "2" / manifest.NAME).unlink()
     (state, _), _ = restore(folder)
     assert int(state.step) == 1
-    assert not caplog.text
+    assert not [r for r in caplog.records if r.name.startswith("cnnjax")]
     assert steps_on_disk(folder) == [1]
     assert not list(folder.glob("saving-*"))
 

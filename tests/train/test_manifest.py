@@ -47,7 +47,7 @@ def test_the_file_is_named(folder):
 
 def test_an_added_file_is_noticed(folder):
     (folder / "more").write_bytes(b"")
-    assert manifest.damage(folder) == "MANIFEST.sha256 does not list the files"
+    assert manifest.damage(folder) == "MANIFEST.sha256 does not list more"
 
 
 def test_the_usual_tool_can_check_it(folder):

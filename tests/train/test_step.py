@@ -23,7 +23,7 @@ BATCH = {
 }
 
 
-def setup(axis_name=None):
+def build(axis_name=None):
     model = CifarResNet((1, 1, 1), num_classes=4, axis_name=axis_name)
     state = jax.jit(functools.partial(init_state, model, TX))(KEY, BATCH["image"])
     return functools.partial(train_step, model, TX, axis_name=axis_name), state
@@ -31,7 +31,7 @@ def setup(axis_name=None):
 
 @pytest.fixture(scope="module")
 def expected():
-    step, state = setup()
+    step, state = build()
     return jax.device_get(jax.jit(step)(state, BATCH, KEY))
 
 
@@ -42,13 +42,13 @@ def assert_close(actual, expected):
 def test_jit_over_sharded_batch(expected):
     mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,))
     batch = jax.device_put(BATCH, NamedSharding(mesh, PartitionSpec("batch")))
-    step, state = setup()
+    step, state = build()
     state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
     assert_close(jax.jit(step, donate_argnums=0)(state, batch, KEY), expected)
 
 
 def test_pmap(expected):
-    step, state = setup(axis_name="batch")
+    step, state = build(axis_name="batch")
     batch = jax.tree.map(lambda x: x.reshape(2, 4, *x.shape[1:]), BATCH)
     mapped = jax.pmap(step, axis_name="batch", in_axes=(0, 0, None))
     actual = mapped(flax.jax_utils.replicate(state), batch, KEY)
@@ -57,7 +57,7 @@ def test_pmap(expected):
 
 def test_shard_map(expected):
     mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,))
-    step, state = setup(axis_name="batch")
+    step, state = build(axis_name="batch")
     mapped = jax.shard_map(
         step,
         mesh=mesh,
@@ -68,7 +68,7 @@ def test_shard_map(expected):
 
 
 def test_loss_falls_on_one_batch():
-    step, state = setup()
+    step, state = build()
     step = jax.jit(step)
     losses = []
     for _ in range(10):
@@ -79,7 +79,7 @@ def test_loss_falls_on_one_batch():
 
 
 def test_metrics_are_those_before_the_update(expected):
-    _, state = setup()
+    _, state = build()
     model = CifarResNet((1, 1, 1), num_classes=4)
     (logits, _), _ = model.apply(
         {"params": state.params, "batch_stats": state.batch_stats},
@@ -96,7 +96,7 @@ def test_metrics_are_those_before_the_update(expected):
 
 
 def test_evaluation_ignores_masked_images():
-    _, state = setup()
+    _, state = build()
     model = CifarResNet((1, 1, 1), num_classes=4)
     evaluate = jax.jit(functools.partial(eval_step, model))
     mask = jnp.arange(8) < 5
@@ -110,7 +110,7 @@ def test_evaluation_ignores_masked_images():
 
 
 def test_evaluation_sums_over_an_axis():
-    _, state = setup()
+    _, state = build()
     batch = BATCH | {"mask": jnp.arange(8) != 3}
     model = CifarResNet((1, 1, 1), num_classes=4)
     whole, _ = jax.jit(functools.partial(eval_step, model))(state, batch)
