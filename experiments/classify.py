@@ -48,7 +48,7 @@ class Config:
     """What to evaluate after each epoch."""
     test_split: str = "test"
     """What to evaluate once, at the end."""
-    image_size: int = 16
+    image_size: int = 24
     """Side of the images fed to the network, in pixels; others are resized."""
     rotation: float = 10.0
     """Augmentation: largest rotation, in degrees. 0 turns it off, as below."""

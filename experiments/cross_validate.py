@@ -26,13 +26,13 @@ from cnnjax import cli
 
 RECIPES = {
     "default": {},
-    "batch 64": {"batch_size": 64},
-    "45 epochs": {"epochs": 45},
-    "strong augmentation": {
-        "rotation": 15.0,
+    "30 epochs": {"epochs": 30},
+    "16 pixels": {"image_size": 16},
+    "twice the augmentation": {
+        "rotation": 20.0,
         "scale": 0.2,
         "shear": 0.2,
-        "shift": 0.15,
+        "shift": 0.2,
     },
     "no augmentation": {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0},
 }
