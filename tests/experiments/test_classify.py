@@ -28,18 +28,33 @@ def arguments(data_dir, run_dir, *more):
 
 
 def start(data_dir, run_dir, *more):
-    """Starts a run as a user would, in a process of its own."""
+    """Starts a run as a user would, in a process of its own.
+
+    Its output goes into a file: a pipe that nobody empties would stop the run.
+    """
     command = [sys.executable, str(SCRIPT), *arguments(data_dir, run_dir, *more)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(
-        command, **pipes, env=os.environ | {"PYTHONUNBUFFERED": "1"}
-    )
+    path = Path(run_dir).with_suffix(".log")
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with path.open("w") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env=environment
+        )
+    return process, path
 
 
-def finish(process, status=0):
-    output, problems = process.communicate(timeout=300)
-    assert process.returncode == status, problems
-    return output
+def wait_until(run, reached):
+    process, log = run
+    while not reached():
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.002)
+
+
+def finish(run, status=0):
+    """Returns all that a run printed."""
+    process, log = run
+    process.wait(timeout=300)
+    assert process.returncode == status, log.read_text()
+    return log.read_text()
 
 
 def results(run_dir):
@@ -99,12 +114,10 @@ def test_a_killed_run_continues_to_the_same_bits(smoke_run, data_dir, tmp_path, 
         "saved": lambda: (checkpoints / "4" / "MANIFEST.sha256").exists(),
         "epoch": lambda: (checkpoints / "8").exists(),
     }[moment]
-    process = start(data_dir, run_dir)
-    while not reached():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.002)
-    process.kill()
-    process.communicate()
+    run = start(data_dir, run_dir)
+    wait_until(run, reached)
+    run[0].kill()
+    finish(run, -signal.SIGKILL)
     assert not (run_dir / "results.json").exists()
     finish(start(data_dir, run_dir, "--resume"))
     assert fingerprint(run_dir) == fingerprint(smoke_run[0])
@@ -117,13 +130,11 @@ def test_a_stopped_run_prints_the_command_that_continues_it(
     smoke_run, data_dir, tmp_path, number, status
 ):
     run_dir = tmp_path / "run"
-    process = start(data_dir, run_dir)
-    while not (run_dir / "metrics.jsonl").exists():  # The loop is about to begin.
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.002)
+    run = start(data_dir, run_dir)
+    wait_until(run, (run_dir / "metrics.jsonl").exists)  # The loop is about to begin.
     time.sleep(0.3)
-    process.send_signal(number)
-    output = finish(process, status)
+    run[0].send_signal(number)
+    output = finish(run, status)
     command = re.search(r"^python (.*)$", output, re.MULTILINE).group(1)
     assert command.endswith(f"--run-dir {run_dir} --resume")
     resumed = subprocess.run(
@@ -160,10 +171,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     finish(start(data_dir, run_dir))
     (victim,) = (run_dir / "checkpoints" / "8" / "data").glob("process_*.json")
     victim.write_bytes(victim.read_bytes()[:-1])
-    process = start(data_dir, run_dir, "--resume")
-    output, problems = process.communicate()
-    assert process.returncode == 0, problems
-    assert victim.name in problems
+    output = finish(start(data_dir, run_dir, "--resume"))
+    assert victim.name in output
     assert "the run continues at step 4 of 8" in output
     assert fingerprint(run_dir) == fingerprint(smoke_run[0])
 
