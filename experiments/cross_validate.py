@@ -1,6 +1,7 @@
 """Chooses the recipe of `classify.py` without looking at the test split.
 
-Claim: no recipe tried is better than the default by more than the noise.
+Claim: no recipe tried is better than the default by more than the noise, which is
+about half a point: one image in 1,437 is 0.07 points, another seed 0.4.
 
 The first 1,437 digits (training and validation split) are cut into four runs of
 consecutive images, so that each fold, like the test split, holds writers that the
@@ -8,7 +9,17 @@ others do not. Each recipe is trained on three folds and tested on the fourth.
 
     python experiments/cross_validate.py
 
-RESULT
+On two cores of an AMD EPYC (45 minutes), seed 0:
+
+| recipe                 | mean    | fold 1  | fold 2  | fold 3  | fold 4  |
+| ---------------------- | ------- | ------- | ------- | ------- | ------- |
+| default                | 98.33 % | 98.61 % | 95.82 % | 99.72 % | 99.17 % |
+| 30 epochs              | 97.63 % | 97.77 % | 94.71 % | 99.16 % | 98.89 % |
+| 16 pixels              | 98.68 % | 98.89 % | 96.66 % | 99.72 % | 99.44 % |
+| twice the augmentation | 97.22 % | 94.99 % | 94.99 % | 99.72 % | 99.17 % |
+| no augmentation        | 97.84 % | 98.61 % | 94.43 % | 98.89 % | 99.44 % |
+
+With seed 1 the default had 98.68 % and 16 pixels 97.98 %, hence 24 pixels.
 """
 
 import dataclasses

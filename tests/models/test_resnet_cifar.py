@@ -1,13 +1,11 @@
 """CIFAR ResNets: exact counts, equality to the reference, and sane gradients."""
 
-import importlib.util
-from pathlib import Path
-
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden_files import load
 
 import cnnjax
 from cnnjax.models.resnet_cifar import VARIANTS, CifarBlock, CifarResNet
@@ -59,14 +57,6 @@ def test_num_params(name):
     assert sum(p.size for p in jax.tree.leaves(params)) == NUM_PARAMS[name]
 
 
-def reference():
-    path = Path(__file__).parents[1] / "golden" / "reference.py"
-    spec = importlib.util.spec_from_file_location("reference", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def from_pytorchcv(state):
     """Renames a pytorchcv state_dict: convolutions are OIHW there, HWIO here."""
     places = {"body.conv1": "0", "body.conv2": "1", "identity_conv": "proj"}
@@ -111,7 +101,7 @@ def from_pytorchcv(state):
 
 @pytest.mark.parametrize("depth", [20, pytest.param(110, marks=pytest.mark.slow)])
 def test_equals_the_reference(depth):
-    state, x, golden = reference().load(f"pytorchcv-resnet{depth}_cifar10-32x32")
+    state, x, golden = load(f"pytorchcv-resnet{depth}_cifar10-32x32")
     model = cnnjax.create(f"resnet{depth}_cifar")
     variables = from_pytorchcv(state)
     shapes = jax.eval_shape(model.init, jax.random.key(0), x)

@@ -51,7 +51,7 @@ def test_records_hold_the_mean_of_the_epoch(tmp_path):
 def test_plain_lines_where_there_is_no_terminal(tmp_path):
     log, output = make_log(tmp_path)
     train(log, (1, 2, 3, 4))
-    lines = output.getvalue().splitlines()
+    lines = output.getvalue().strip().splitlines()
     assert len(lines) == 2
     assert lines[1].startswith("epoch 2/2  step 4/4  loss 3.5000  accuracy 0.7500")
     assert "images/s  0:00:00 left  validation accuracy 0.2500" in lines[1]

@@ -1,7 +1,9 @@
-"""The rule by which the golden files' weights and inputs are made; see README.md."""
+"""How to read the golden files; see README.md."""
 
+import json
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,3 +40,16 @@ def load(name: str) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.nda
     height, width = golden["input_hw"]
     images = np.random.RandomState(0).randn(2, 3, height, width).astype(np.float32)
     return state, images.transpose(0, 2, 3, 1), golden
+
+
+def ops_named(prefix: str) -> list[str]:
+    """Returns the names of an operation's golden files: the prefix and a number."""
+    paths = Path(__file__).parent.glob(f"ops/{prefix}_[0-9]*.npz")
+    return sorted(path.stem for path in paths)
+
+
+def load_op(name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Returns the arrays (NCHW) and the options of an operation's golden file."""
+    with np.load(Path(__file__).parent / "ops" / f"{name}.npz") as file:
+        arrays = dict(file)
+    return arrays, json.loads(str(arrays.pop("options")))
