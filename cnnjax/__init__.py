@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from cnnjax import data as data
     from cnnjax import metrics as metrics
     from cnnjax import models as models
+    from cnnjax import nn as nn
+    from cnnjax import ops as ops
     from cnnjax import plots as plots
     from cnnjax import train as train
 
 __version__ = "0.1.0"
 
-_ROOMS = ("cli", "data", "metrics", "models", "plots", "train")
+_ROOMS = ("cli", "data", "metrics", "models", "nn", "ops", "plots", "train")
 
 
 def __getattr__(name: str):

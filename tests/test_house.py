@@ -14,9 +14,12 @@ PACKAGE = Path(cnnjax.__file__).parent
 
 # What each room may import of cnnjax, besides itself and `errors`.
 ALLOWED = {
-    "__init__": {"registry", "cli", "data", "metrics", "models", "plots", "train"},
+    "__init__": {"registry", "cli", "data", "metrics", "models", "nn", "ops"}
+    | {"plots", "train"},
     "errors": set(),
-    "models": set(),
+    "ops": set(),
+    "nn": {"ops"},
+    "models": {"nn", "ops"},
     "registry": {"models"},
     "metrics": set(),
     "plots": set(),
@@ -85,6 +88,14 @@ def test_importing_cnnjax_costs_next_to_nothing():
 def test_importing_cnnjax_loads_no_room():
     modules = run_python("import cnnjax, sys\nprint(*sys.modules)").split()
     heavy = {"jax", "flax", "orbax", "grain", "tensorflow_datasets", "matplotlib"}
+    assert not heavy & set(modules)
+
+
+@pytest.mark.parametrize("room", ["ops", "nn"])
+def test_operations_and_layers_stand_on_their_own(room):
+    modules = run_python(f"import cnnjax.{room}, sys\nprint(*sys.modules)").split()
+    heavy = {"tensorflow_datasets", "grain", "orbax.checkpoint", "matplotlib"}
+    heavy |= {"sklearn", "optax"} | ({"flax"} if room == "ops" else set())
     assert not heavy & set(modules)
 
 

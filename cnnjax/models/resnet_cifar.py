@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from flax.typing import Dtype
 from jaxtyping import Array, Float
+
+from cnnjax import ops
 
 
 ModuleDef = Callable[..., nn.Module]
@@ -82,7 +83,7 @@ class CifarResNet(nn.Module):
     num_classes: int | None = 10
     act: Callable[[Array], Array] = nn.relu
     axis_name: str | None = None
-    conv_general_dilated: Callable[..., Array] = jax.lax.conv_general_dilated
+    conv_general_dilated: Callable[..., Array] = ops.conv_general_dilated
     dtype: Dtype | None = None
     param_dtype: Dtype = jnp.float32
 

@@ -124,9 +124,15 @@ def test_a_signal_finishes_the_step_and_saves(run, tmp_path, number, at):
     chex.assert_trees_all_equal(jax.device_get(run()), jax.device_get(resumed))
 
 
-def test_a_second_signal_does_not_wait(run):
-    usual = signal.getsignal(signal.SIGINT)
+@pytest.fixture
+def usual():
+    """Python's own handling of Ctrl-C, which processes in the background lack."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
 
+
+def test_a_second_signal_does_not_wait(run, usual):
     def send(step):
         os.kill(os.getpid(), signal.SIGINT)
         while signal.getsignal(signal.SIGINT) != usual:  # Two at once count as one.

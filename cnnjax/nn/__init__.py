@@ -1,0 +1,9 @@
+"""Linen layers that two or more architectures share, on the operations of `ops`."""
+
+from cnnjax.nn._convolutions import BlurPool as BlurPool
+from cnnjax.nn._convolutions import ConvTranspose as ConvTranspose
+from cnnjax.nn._convolutions import DeformConv as DeformConv
+from cnnjax.nn._convolutions import Shift as Shift
+from cnnjax.nn._scales import DropPath as DropPath
+from cnnjax.nn._scales import LayerScale as LayerScale
+from cnnjax.nn._scales import SqueezeExcite as SqueezeExcite

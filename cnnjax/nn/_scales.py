@@ -1,0 +1,95 @@
+"""Layers that multiply what they are given: by a channel's weight, or by chance."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.typing import Dtype
+from jaxtyping import Array, Float
+
+from cnnjax import ops
+
+
+class SqueezeExcite(nn.Module):
+    """Weighs channels by what the whole image shows.
+
+    `y = x gate(W2 act(W1 mean(x)))`
+
+    Attributes:
+      features: channels between the two 1x1 convolutions.
+      act: activation between them.
+      gate: activation after them.
+      dtype: computation dtype (default: promoted from input and params).
+      param_dtype: parameter dtype.
+
+    Source: Hu et al., 2017, https://arxiv.org/abs/1709.01507.
+    """
+
+    features: int
+    act: Callable[[Array], Array] = ops.relu
+    gate: Callable[[Array], Array] = nn.sigmoid
+    dtype: Dtype | None = None
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+        def conv(features, name):
+            return nn.Conv(
+                features,
+                (1, 1),
+                conv_general_dilated=ops.conv_general_dilated,
+                dtype=self.dtype,
+                param_dtype=self.param_dtype,
+                name=name,
+            )
+
+        y = jnp.mean(x, axis=(1, 2), keepdims=True)
+        y = self.act(conv(self.features, "reduce")(y))
+        return x * self.gate(conv(x.shape[-1], "expand")(y))
+
+
+class DropPath(nn.Module):
+    """Leaves out a residual branch for some images: stochastic depth.
+
+    In training each image's branch is 0 with probability `rate` and else divided by
+    `1 - rate`, which keeps the mean.
+
+    Attributes:
+      rate: probability of leaving the branch out.
+
+    Source: Huang et al., 2016, https://arxiv.org/abs/1603.09382.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, " n *rest"], *, train: bool = False
+    ) -> Float[Array, " n *rest"]:
+        """Applies the layer; in training it needs the `dropout` random stream."""
+        if not train or self.rate == 0:
+            return x
+        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+        kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, shape)
+        return jnp.where(kept, x / (1 - self.rate), jnp.zeros((), x.dtype))
+
+
+class LayerScale(nn.Module):
+    """Multiplies each channel by a parameter that begins near 0.
+
+    Attributes:
+      initial: the parameters' initial value.
+      param_dtype: parameter dtype.
+
+    Source: Touvron et al., 2021, https://arxiv.org/abs/2103.17239.
+    """
+
+    initial: float = 1e-6
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, " *rest c"]) -> Float[Array, " *rest c"]:
+        constant = nn.initializers.constant(self.initial)
+        scale = self.param("scale", constant, x.shape[-1:], self.param_dtype)
+        return x * jnp.expand_dims(scale.astype(x.dtype), range(x.ndim - 1))

@@ -1,0 +1,25 @@
+"""Faster ways for CPUs, one file per class of convolutions.
+
+The first that applies is taken, so the special ones stand before the general ones. To
+add one, write its file, name it here, and let `experiments/benchmark_ops.py` judge it.
+"""
+
+from cnnjax.ops._lowerings._dense import DENSE, LAX
+from cnnjax.ops._lowerings._depthwise import DEPTHWISE
+from cnnjax.ops._lowerings._grouped import GROUPED
+from cnnjax.ops._lowerings._im2col import IM2COL
+from cnnjax.ops._lowerings._pointwise import PATCHES, POINTWISE
+from cnnjax.ops._lowerings._transposed import TRANSPOSED
+from cnnjax.ops._primitive import LOWERINGS
+
+
+LOWERINGS |= {
+    "transposed": TRANSPOSED,
+    "depthwise": DEPTHWISE,
+    "grouped": GROUPED,
+    "pointwise": POINTWISE,
+    "patches": PATCHES,
+    "im2col": IM2COL,
+    "dense": DENSE,
+    "lax": LAX,
+}

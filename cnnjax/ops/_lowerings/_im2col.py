@@ -1,0 +1,28 @@
+"""Dense convolutions of small maps: a matrix product with all taps side by side."""
+
+import math
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from cnnjax.ops._lowerings._taps import pad, taps
+from cnnjax.ops._primitive import Lowering
+from cnnjax.ops._spec import ConvSpec
+
+
+def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
+    columns = jnp.concatenate([*taps(pad(x, spec), spec, spec.out_shape[:2])], axis=-1)
+    kernel = kernel.reshape(-1, kernel.shape[3])
+    return lax.dot_general(columns, kernel, (((3,), (0,)), ((), ())))
+
+
+IM2COL = Lowering(
+    # Above 8x8 pixels, writing the columns costs more than it saves.
+    applies=lambda spec: (
+        0 < math.prod(spec.out_shape[:2]) <= 64
+        and spec.feature_group_count == 1
+        and spec.lhs_dilation == (1, 1)
+    ),
+    conv=_conv,
+)

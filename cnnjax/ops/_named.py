@@ -1,0 +1,32 @@
+"""How an operation made of several steps stays one equation in a jaxpr."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+
+def named(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes an operation one equation that carries its name and static parameters.
+
+    The decorated function takes its arrays by position and its static parameters, which
+    must be hashable, by name. It is compiled once per set of these, and its equation,
+    `jit[name="shift2d(mode='zero')" ...]`, reads like the call.
+    """
+    name = function.__name__.strip("_")
+
+    @functools.cache
+    def compiled(**static):
+        def call(*arrays):
+            return function(*arrays, **static)
+
+        parameters = ", ".join(f"{key}={value!r}" for key, value in static.items())
+        call.__name__ = call.__qualname__ = f"{name}({parameters})"
+        return jax.jit(call)
+
+    @functools.wraps(function)
+    def wrapper(*arrays, **static):
+        return compiled(**static)(*arrays)
+
+    return wrapper

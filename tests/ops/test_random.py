@@ -1,0 +1,112 @@
+"""Random convolutions: every lowering that applies equals XLA's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import lax
+
+from cnnjax import ops
+
+
+LOWERINGS = [
+    "transposed",
+    "depthwise",
+    "grouped",
+    "pointwise",
+    "patches",
+    "im2col",
+    "dense",
+]
+
+
+@st.composite
+def convolutions(draw, name):
+    """Draws (x, kernel, options) of a convolution that the lowering applies to."""
+    small = st.integers(1, 3)
+    # XLA's own gradient is wrong for some dilated images of one pixel, see test_conv.
+    sizes = st.integers(2 if name == "transposed" else 1, 9)
+    pairs = st.tuples(small, small)
+    groups, per_group, out_per_group = 1, draw(small), draw(small)
+    strides, dilation, lhs_dilation = draw(pairs), draw(pairs), (1, 1)
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    if name == "transposed":
+        strides, dilation = (1, 1), (1, 1)
+        lhs_dilation = draw(pairs.filter(lambda pair: pair != (1, 1)))
+        groups = draw(small)
+    elif name == "depthwise":
+        groups, per_group, out_per_group = draw(st.integers(2, 5)), 1, 1
+    elif name == "grouped":
+        groups = draw(st.integers(2, 4))
+    elif name == "pointwise":
+        kernel = (1, 1)
+    elif name == "patches":
+        kernel, dilation = strides, (1, 1)
+    padding, size = [], []
+    for taps, reach, step in zip(kernel, dilation, lhs_dilation, strict=True):
+        span = reach * (taps - 1) + 1
+        low, high = draw(st.integers(-1, 4)), draw(st.integers(-1, 4))
+        length = draw(sizes)
+        short = span - (step * (length - 1) + 1 + low + high)
+        padding.append((low, high + max(0, short)))
+        size.append(length)
+    seed = draw(st.integers(0, 2**16))
+    random = np.random.RandomState(seed)
+    channels = groups * per_group
+    x = random.randn(draw(small), *size, channels)
+    k = random.randn(*kernel, per_group, groups * out_per_group)
+    dtype = draw(st.sampled_from([jnp.float32, jnp.float32, jnp.bfloat16]))
+    return (
+        jnp.asarray(x, dtype),
+        jnp.asarray(k, dtype),
+        {
+            "window_strides": strides,
+            "padding": padding,
+            "lhs_dilation": lhs_dilation,
+            "rhs_dilation": dilation,
+            "feature_group_count": groups,
+            "dimension_numbers": ("NHWC", "HWIO", "NHWC"),
+        },
+    )
+
+
+def all_derivatives(conv, x, kernel, options):
+    """Returns the output, its forward derivative and both gradients."""
+
+    def function(x, kernel):
+        return conv(x, kernel, **options)
+
+    y, pullback = jax.vjp(function, x, kernel)
+    tangents = jnp.cos(x), jnp.sin(kernel)
+    _, forward = jax.jvp(function, (x, kernel), tangents)
+    return y, forward, *pullback(jnp.cos(y))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOWERINGS)
+def test_every_lowering_equals_lax(name):
+    @settings(max_examples=200, deadline=None, derandomize=True, database=None)
+    @given(convolutions(name))
+    def check(drawn):
+        x, kernel, options = drawn
+        try:
+            found = all_derivatives(
+                lambda *a, **o: ops.conv_general_dilated(*a, **o, lowering=name),
+                x,
+                kernel,
+                options,
+            )
+        except ValueError as error:  # Im2col is for small maps only.
+            assert name == "im2col", error
+            return
+        exact = [a.astype(jnp.float32) for a in (x, kernel)]
+        expected = all_derivatives(lax.conv_general_dilated, *exact, options)
+        tolerance = 1e-5 if x.dtype == jnp.float32 else 2e-2
+        for a, b in zip(found, expected, strict=True):
+            assert a.dtype == x.dtype
+            scale = tolerance * np.abs(b).max(initial=1e-3)
+            np.testing.assert_allclose(a.astype(np.float32), b, rtol=0, atol=scale)
+
+    check()
