@@ -11,30 +11,21 @@ table's the median over the shapes of a class.
 """
 
 import dataclasses
-import functools
-import importlib
 import json
 import os
 import platform
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import rich.console
-import rich.table
 from conv_shapes import NETWORKS, Shape
-from jax import lax
+from op_contestants import contestants, make_arrays, torch
 
-from cnnjax import cli, ops
-
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # PyTorch's must let JAX's work.
-torch: Any = importlib.import_module("torch") if find_spec("torch") else None
+from cnnjax import cli
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +46,6 @@ class Config:
     """How long to spend on one measurement before its rounds are cut to three."""
     scale: float = 1.0
     """Factor on the sizes of the images; below 1 only to try the script out."""
-    gradient: bool = True
-    """Whether to time forward + backward, too."""
     out: Path = Path("runs/benchmark_ops")
     """Where the JSON, the table and the plot go."""
 
@@ -88,90 +77,21 @@ def main(config: Config) -> list[dict[str, Any]]:
     document = {"machine": machine(), "rows": rows}
     (config.out / "benchmark_ops.json").write_text(json.dumps(document, indent=1))
     (config.out / "benchmark_ops.md").write_text(markdown(rows))
-    rich.console.Console().print(markdown(rows))
+    draw(rows, config.out / "benchmark_ops.png")
+    rich.console.Console(soft_wrap=True).print(markdown(rows))
     return rows
 
 
 def measure(shape: Shape, batch_size: int, config: Config) -> dict[str, Any]:
-    """Times one convolution, forward and with its gradients."""
-    random = np.random.RandomState(0)
-    images = (batch_size, shape.size, shape.size, shape.channels)
-    kernel = (shape.kernel, shape.kernel, shape.channels // shape.groups)
-    x = random.randn(*images).astype(np.float32)
-    k = random.randn(*kernel, shape.features).astype(np.float32) / kernel[0]
-    arrays = jax.device_put((x, k))
-    convolutions = {
-        "lax": jax_contestant(lax.conv_general_dilated, shape),
-        "cnnjax": jax_contestant(ops.conv_general_dilated, shape),
+    """Times one operation, forward and with its gradients."""
+    forward, both = contestants(shape, make_arrays(shape, batch_size))
+    return {
+        "shape": str(shape),
+        "kind": shape.kind,
+        "batch_size": batch_size,
+        "forward_ms": clock(forward, config),
+        "forward_backward_ms": clock(both, config),
     }
-    row = {"shape": str(shape), "kind": shape.kind, "batch_size": batch_size}
-    forward, both = {}, {}
-    for name, conv in convolutions.items():
-        forward[name] = functools.partial(jax.jit(conv), *arrays)
-        both[name] = with_gradient(conv, *arrays)
-    if torch is not None:
-        forward["torch"], both["torch"] = torch_contestants(shape, x, k)
-    row["forward_ms"] = clock(forward, config)
-    if config.gradient:
-        row["forward_backward_ms"] = clock(both, config)
-    return row
-
-
-def jax_contestant(conv: Callable, shape: Shape) -> Callable:
-    """Returns the convolution (x, k) -> y by `conv`, which has lax's signature."""
-    padding = shape.kernel - 1 - shape.padding if shape.transposed else shape.padding
-    strides = (shape.stride, shape.stride)
-    return functools.partial(
-        conv,
-        window_strides=(1, 1) if shape.transposed else strides,
-        padding=[(padding, padding)] * 2,
-        lhs_dilation=strides if shape.transposed else (1, 1),
-        rhs_dilation=(shape.dilation, shape.dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=shape.groups,
-    )
-
-
-def with_gradient(conv: Callable, x, k) -> Callable:
-    """Returns a function () -> (y, dx, dk) for a cotangent of ones."""
-
-    def run(x, k, g):
-        y, pullback = jax.vjp(conv, x, k)
-        return y, *pullback(g)
-
-    out = jax.eval_shape(conv, x, k)
-    return functools.partial(jax.jit(run), x, k, jnp.ones(out.shape, out.dtype))
-
-
-def torch_contestants(shape: Shape, x, k) -> tuple[Callable, Callable]:
-    """Returns () -> y and () -> (y, dx, dk) in PyTorch, channels last."""
-    layout = torch.channels_last
-    images = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=layout)
-    order = (2, 3, 0, 1) if shape.transposed else (3, 2, 0, 1)
-    weights = torch.from_numpy(k.transpose(order).copy()).to(memory_format=layout)
-    convolve = (
-        torch.nn.functional.conv_transpose2d
-        if shape.transposed
-        else torch.nn.functional.conv2d
-    )
-    options = {
-        "stride": shape.stride,
-        "padding": shape.padding,
-        "dilation": shape.dilation,
-        "groups": shape.groups,
-    }
-
-    def forward():
-        with torch.inference_mode():
-            return convolve(images, weights, **options)
-
-    def both():
-        a, b = images.detach().requires_grad_(), weights.detach().requires_grad_()
-        y = convolve(a, b, **options)
-        y.backward(torch.ones_like(y))
-        return y, a.grad, b.grad
-
-    return forward, both
 
 
 def clock(contestants: dict[str, Callable], config: Config) -> dict[str, float]:
@@ -192,8 +112,7 @@ def clock(contestants: dict[str, Callable], config: Config) -> dict[str, float]:
 
 def ratio(row: dict[str, Any], what: str, other: str, one: str) -> float:
     """Returns the other's time over the one's, or NaN where one was not measured."""
-    times = row.get(what, {})
-    return times.get(other, np.nan) / times.get(one, np.nan)
+    return row[what].get(other, np.nan) / row[what].get(one, np.nan)
 
 
 COLUMNS = {
@@ -205,11 +124,11 @@ COLUMNS = {
 
 
 def row_text(row: dict[str, Any]) -> str:
-    """Returns a line about one shape."""
+    """Returns a line about one shape: the ratios, then the milliseconds."""
     ratios = " ".join(f"{ratio(row, *column):6.2f}" for column in COLUMNS.values())
-    times = " ".join(f"{t:8.2f}" for t in row["forward_ms"].values())
-    more = " ".join(f"{t:8.2f}" for t in row.get("forward_backward_ms", {}).values())
-    return f"{row['batch_size']} {row['shape']:45} {ratios} | {times} | {more}"
+    times = [*row["forward_ms"].values(), *row["forward_backward_ms"].values()]
+    numbers = " ".join(f"{t:8.2f}" for t in times)
+    return f"{row['batch_size']} {row['shape']:45} {ratios} | {numbers}"
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
@@ -222,14 +141,31 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         for column in COLUMNS.values():
             median = np.median([ratio(row, *column) for row in some])
             cells.append("" if np.isnan(median) else f"{median:.2f}")
-        worst = min(
-            ratio(r, w, "lax", "cnnjax")
-            for r in some
-            for w in ("forward_ms", "forward_backward_ms")
-            if w in r
-        )
+        against_lax = [c for c in COLUMNS.values() if c[1] == "lax"]
+        worst = min(ratio(row, *column) for row in some for column in against_lax)
         lines.append(f"| {' | '.join([*cells, f'{worst:.2f}'])} |")
     return "\n".join(lines)
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draws how many times faster than lax each shape is, by class."""
+    import matplotlib.pyplot as plt
+
+    kinds = sorted({row["kind"] for row in rows})
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    for offset, name in ((-0.15, "forward"), (0.15, "fwd + bwd")):
+        column = COLUMNS[f"{name}, times faster than lax"]
+        points = [(kinds.index(row["kind"]), ratio(row, *column)) for row in rows]
+        places, ratios = np.array(points).T
+        axes.plot(places + offset, ratios, ".", alpha=0.5, label=name)
+    axes.axhline(1, color="grey", linewidth=1)
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(kinds)), kinds, rotation=20, ha="right")
+    axes.set_ylabel("times faster than lax")
+    axes.set_title(f"{machine()['cpu']}, {os.cpu_count()} cores, float32")
+    axes.legend()
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
 
 
 def machine() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Every convolution of the networks that `benchmark_ops.py` measures.
+"""Every convolution and pooling of the networks that `benchmark_ops.py` measures.
 
 224x224 images; each network's table is spelled out from its paper's, so that what is
 measured does not depend on what this library implements.
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """One convolution of square images.
+    """One convolution, or max pooling, of square images.
 
     Attributes:
       size: height and width of the input.
@@ -20,6 +20,9 @@ class Shape:
       groups: of the channels.
       dilation: of the kernel.
       transposed: whether it is a transposed convolution.
+      pooling: whether it is no convolution, but max pooling.
+      margin: the padding on every side; by default what keeps the size, or divides or
+        multiplies it.
     """
 
     size: int
@@ -30,10 +33,14 @@ class Shape:
     groups: int = 1
     dilation: int = 1
     transposed: bool = False
+    pooling: bool = False
+    margin: int | None = None
 
     @property
     def padding(self) -> int:
-        """On every side: what keeps the size, or divides or multiplies it."""
+        """On every side."""
+        if self.margin is not None:
+            return self.margin
         if self.transposed:
             return (self.kernel - self.stride) // 2
         if self.kernel == self.stride:
@@ -43,6 +50,8 @@ class Shape:
     @property
     def kind(self) -> str:
         """The class of the benchmark's table that it belongs to."""
+        if self.pooling:
+            return "max pooling 3x3/2"
         if self.transposed:
             return "transposed"
         if self.groups == self.channels > 1:
@@ -60,12 +69,19 @@ class Shape:
         name += f" {self.size}x{self.size} {self.channels}->{self.features}"
         name += f" groups {self.groups}" if self.groups > 1 else ""
         name += f" dilation {self.dilation}" if self.dilation > 1 else ""
+        name += " max pooling" if self.pooling else ""
         return name + (" transposed" if self.transposed else "")
+
+
+def max_pooling(size: int, channels: int, padding: int) -> Shape:
+    """The 3x3 max pooling with stride 2 after a stem, or between stages."""
+    return Shape(size, channels, channels, 3, 2, pooling=True, margin=padding)
 
 
 def resnet50(base_width: int = 64, groups: int = 1) -> Iterator[Shape]:
     """ResNet-50 (He et al., 2015, Table 1); with groups, ResNeXt-50."""
     yield Shape(224, 3, 64, 7, 2)
+    yield max_pooling(112, 64, 1)
     channels, size = 64, 56
     for i in range(4):
         width, out, stride = base_width * 2**i, 256 * 2**i, 1 if i == 0 else 2
@@ -140,6 +156,7 @@ def efficientnet_b0() -> Iterator[Shape]:
 def shufflenet() -> Iterator[Shape]:
     """ShuffleNet, 3 and 8 groups (Zhang et al., 2017, Table 1)."""
     yield Shape(224, 3, 24, 3, 2)
+    yield max_pooling(112, 24, 1)
     for groups, features in ((3, 240), (8, 384)):
         channels, size = 24, 56
         for _ in range(3):
@@ -166,6 +183,8 @@ def squeezenet() -> Iterator[Shape]:
         yield Shape(size, squeeze, 4 * squeeze, 3)
         channels = 8 * squeeze
     yield Shape(14, 512, 1000)
+    for size, features in ((111, 64), (55, 128), (27, 256)):
+        yield max_pooling(size, features, 0)
 
 
 def densenet121() -> Iterator[Shape]:
