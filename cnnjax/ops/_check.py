@@ -16,6 +16,18 @@ def check_images(x: AnyArray) -> None:
     check(x.ndim == 4, f"images must be [n, h, w, c], not of shape {x.shape}")
 
 
+def check_kernel(x: AnyArray, kernel: AnyArray, groups: int, shapes: str) -> None:
+    """Raises a ValueError unless the kernel [kh, kw, c / groups, m] fits images x."""
+    check_images(x)
+    check(kernel.ndim == 4, f"the kernel must be [kh, kw, c, m]: {shapes}")
+    check(
+        groups > 0
+        and x.shape[3] == groups * kernel.shape[2]
+        and kernel.shape[3] % groups == 0,
+        f"channels do not fit {groups} groups: {shapes}",
+    )
+
+
 def pair(value: int | Sequence[int], name: str, least: int = 1) -> Pair:
     """Returns (rows, columns) of a number or a pair of numbers."""
     values = tuple(value) if isinstance(value, Sequence) else (value, value)

@@ -44,8 +44,8 @@ def conv_general_dilated(
         feature_group_count, batch_group_count, precision, preferred_element_type,
         out_sharding: as in `jax.lax.conv_general_dilated`.
       lowering: "auto"; "lax" for XLA's own; or the name of another lowering, which is
-        then used on every platform: "depthwise", "grouped", "pointwise", "patches",
-        "im2col", "dense", "transposed".
+        then used on every platform: "depthwise", "depth_multiplier", "grouped",
+        "pointwise", "patches", "im2col", "dense", "transposed".
 
     Returns:
       The output, e.g. [n, h2, w2, m].

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from jaxtyping import Array, Shaped
 
-from cnnjax.ops._check import Padding, check, check_images, paddings, pair
+from cnnjax.ops._check import Padding, check, check_images, check_kernel, paddings, pair
 from cnnjax.ops._conv import conv_general_dilated
 from cnnjax.ops._spec import DIMENSION_NUMBERS, AnyArray
 
@@ -50,18 +50,10 @@ def conv2d(
 
     Source: Dumoulin and Visin, 2016, https://arxiv.org/abs/1603.07285.
     """
-    check_images(x)
     shapes = f"images {x.shape} and kernel {kernel.shape}"
-    check(kernel.ndim == 4, f"the kernel must be [kh, kw, c, m]: {shapes}")
+    check_kernel(x, kernel, feature_group_count, shapes)
     strides, dilation = pair(strides, "strides"), pair(dilation, "dilation")
     sides = paddings(padding)
-    groups = feature_group_count
-    check(
-        groups > 0
-        and x.shape[3] == groups * kernel.shape[2]
-        and kernel.shape[3] % groups == 0,
-        f"channels do not fit {groups} groups: {shapes}",
-    )
     check(
         all(
             size + sum(side) >= reach * (taps - 1) + 1
@@ -79,7 +71,7 @@ def conv2d(
         sides,
         rhs_dilation=dilation,
         dimension_numbers=DIMENSION_NUMBERS,
-        feature_group_count=groups,
+        feature_group_count=feature_group_count,
     )
     return _add_bias(y, bias)
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from cnnjax.ops._check import Padding, check, check_images, paddings, pair
+from cnnjax.ops._check import Padding, check, check_kernel, paddings, pair
 from cnnjax.ops._named import named
 from cnnjax.ops._spec import AnyArray, ConvSpec, vary_alike, zeros
 
@@ -50,16 +50,9 @@ def deform_conv2d(
     Source: Dai et al., 2017, https://arxiv.org/abs/1703.06211, and Zhu et al., 2018,
     https://arxiv.org/abs/1811.11168.
     """
-    check_images(x)
-    shapes = f"images {x.shape}, kernel {kernel.shape} and offset {offset.shape}"
-    check(kernel.ndim == 4, f"the kernel must be [kh, kw, c, m]: {shapes}")
     groups = feature_group_count
-    check(
-        groups > 0
-        and x.shape[3] == groups * kernel.shape[2]
-        and kernel.shape[3] % groups == 0,
-        f"channels do not fit {groups} groups: {shapes}",
-    )
+    shapes = f"images {x.shape}, kernel {kernel.shape} and offset {offset.shape}"
+    check_kernel(x, kernel, groups, shapes)
     spec = ConvSpec(
         image_shape=x.shape[1:],
         kernel_shape=kernel.shape,

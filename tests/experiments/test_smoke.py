@@ -1,14 +1,18 @@
 """Every experiment's `smoke` preset runs; classify's has a file of its own."""
 
 import dataclasses
+import json
 from pathlib import Path
 
+import benchmark_ops
 import cross_validate
 import digits_svc
 import pytest
+from conv_shapes import NETWORKS
+from PIL import Image
 
 
-SMOKED = {"classify", "cross_validate", "digits_svc"}
+SMOKED = {"benchmark_ops", "classify", "cross_validate", "digits_svc"}
 
 
 def smoke(experiment, data_dir):
@@ -18,12 +22,47 @@ def smoke(experiment, data_dir):
 
 def test_none_is_forgotten():
     folder = Path(digits_svc.__file__).parent
-    assert {path.stem for path in folder.glob("*.py")} == SMOKED
+    scripts = {p.stem for p in folder.glob("*.py") if "cli.run(" in p.read_text()}
+    assert scripts == SMOKED
 
 
 def test_digits_svc(data_dir, capsys):
     assert 0.5 < smoke(digits_svc, data_dir) < 1.0
     assert "SVC(gamma=0.001) on test: " in capsys.readouterr().out
+
+
+def test_benchmark_ops(tmp_path, capsys):
+    config = dataclasses.replace(benchmark_ops.PRESETS["smoke"], out=tmp_path)
+    rows = benchmark_ops.main(config)
+    assert {row["kind"] for row in rows} == {"depthwise 3x3", "1x1 dense", "other"}
+    written = json.loads((tmp_path / "benchmark_ops.json").read_text())
+    assert written["rows"] == rows
+    assert written["machine"]["cores"] > 0
+    for row in rows:
+        for times in (row["forward_ms"], row["forward_backward_ms"]):
+            assert set(times) >= {"lax", "cnnjax"}
+            assert all(0 < time < 1e4 for time in times.values())
+    table = (tmp_path / "benchmark_ops.md").read_text()
+    assert table in capsys.readouterr().out
+    with Image.open(tmp_path / "benchmark_ops.png") as picture:
+        assert len(picture.getcolors(10**6)) > 100
+
+
+def test_benchmarked_shapes_are_those_of_the_papers():
+    shapes = {name: list(network()) for name, network in NETWORKS.items()}
+    assert str(shapes["vgg16"][-1]) == "3x3/1 14x14 512->512"
+    assert str(shapes["mobilenet_v1"][1]) == "3x3/1 112x112 32->32 groups 32"
+    # Multiply-accumulates of the papers' tables (DenseNet's and VGG's without the
+    # fully connected layers), each convolution as often as its network has it.
+    for name, millions in (("mobilenet_v1", 568), ("vgg16", 15347)):
+        macs = sum(
+            (s.size // s.stride) ** 2
+            * s.kernel**2
+            * (s.channels // s.groups)
+            * s.features
+            for s in shapes[name]
+        )
+        assert round(macs / 1e6) == millions
 
 
 def test_cross_validate(data_dir, capsys):

@@ -3,12 +3,10 @@
 import functools
 import re
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
@@ -37,6 +35,7 @@ CASES = {
     "im2col": case((2, 9, 8, 4), (3, 3, 4, 6), strides=2, padding=1),
     "dense": case((2, 11, 9, 4), (3, 3, 4, 6), padding=1, dilation=1),
     "depthwise": case((2, 7, 8, 4), (3, 3, 1, 4), strides=2, padding=1, groups=4),
+    "depth_multiplier": case((2, 5, 6, 2), (3, 2, 1, 6), padding=1, groups=2),
     "grouped": case((2, 5, 4, 4), (3, 3, 2, 6), padding=1, groups=2),
     "transposed": case((2, 4, 3, 4), (4, 4, 4, 6), padding=2, lhs_dilation=2),
 }
@@ -350,31 +349,3 @@ def test_errors_name_what_is_wrong():
         conv(lowering="depthwise")
     with pytest.raises(ValueError, match="feature_group_count"):
         conv(feature_group_count=3)
-
-
-class Net(nn.Module):
-    """A network by somebody who has never heard of cnnjax."""
-
-    conv: object = None
-
-    @nn.compact
-    def __call__(self, x):
-        x = nn.Conv(8, (3, 3), conv_general_dilated=self.conv)(x)
-        x = nn.Conv(8, (3, 3), feature_group_count=8, conv_general_dilated=self.conv)(x)
-        return nn.Conv(4, (1, 1), strides=2, conv_general_dilated=self.conv)(x)
-
-
-def test_linen_and_nnx_take_it_as_their_convolution():
-    x = jnp.asarray(np.random.RandomState(0).randn(2, 12, 12, 3), jnp.float32)
-    variables = Net(lax.conv_general_dilated).init(jax.random.key(0), x)
-    outputs = [
-        Net(conv).apply(variables, x)
-        for conv in (ops.conv_general_dilated, lax.conv_general_dilated)
-    ]
-    assert_close(*outputs)
-
-    layers = [
-        nnx.Conv(3, 4, (3, 3), conv_general_dilated=conv, rngs=nnx.Rngs(0))
-        for conv in (ops.conv_general_dilated, lax.conv_general_dilated)
-    ]
-    assert_close(*(layer(x) for layer in layers))

@@ -14,6 +14,7 @@ from cnnjax import ops
 LOWERINGS = [
     "transposed",
     "depthwise",
+    "depth_multiplier",
     "grouped",
     "pointwise",
     "patches",
@@ -38,6 +39,9 @@ def convolutions(draw, name):
         groups = draw(small)
     elif name == "depthwise":
         groups, per_group, out_per_group = draw(st.integers(2, 5)), 1, 1
+    elif name == "depth_multiplier":
+        groups, per_group = draw(st.integers(2, 4)), 1
+        out_per_group = draw(st.integers(2, 3))
     elif name == "grouped":
         groups = draw(st.integers(2, 4))
     elif name == "pointwise":

@@ -5,7 +5,7 @@ add one, write its file, name it here, and let `experiments/benchmark_ops.py` ju
 """
 
 from cnnjax.ops._lowerings._dense import DENSE, LAX
-from cnnjax.ops._lowerings._depthwise import DEPTHWISE
+from cnnjax.ops._lowerings._depthwise import DEPTH_MULTIPLIER, DEPTHWISE
 from cnnjax.ops._lowerings._grouped import GROUPED
 from cnnjax.ops._lowerings._im2col import IM2COL
 from cnnjax.ops._lowerings._pointwise import PATCHES, POINTWISE
@@ -16,6 +16,7 @@ from cnnjax.ops._primitive import LOWERINGS
 LOWERINGS |= {
     "transposed": TRANSPOSED,
     "depthwise": DEPTHWISE,
+    "depth_multiplier": DEPTH_MULTIPLIER,
     "grouped": GROUPED,
     "pointwise": POINTWISE,
     "patches": PATCHES,

@@ -1,12 +1,14 @@
 """Depthwise convolutions: shifted multiply-adds, which XLA fuses into one pass."""
 
+import dataclasses
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
 from cnnjax.ops._lowerings._taps import pad, taps
 from cnnjax.ops._lowerings._transposed import mirrored
-from cnnjax.ops._primitive import Lowering
+from cnnjax.ops._primitive import Lowering, choose, conv
 from cnnjax.ops._spec import ConvSpec, zeros
 
 
@@ -49,4 +51,24 @@ DEPTHWISE = Lowering(
     conv=_conv,
     input_gradient=mirrored,
     kernel_gradient=_kernel_gradient,
+)
+
+
+def _conv_of_copies(x: Array, kernel: Array, spec: ConvSpec) -> Array:
+    features = spec.kernel_shape[3]
+    plain = dataclasses.replace(
+        spec,
+        image_shape=(*spec.image_shape[:2], features),
+        feature_group_count=features,
+    )
+    copies = jnp.repeat(x, features // spec.image_shape[2], axis=3)
+    return conv(copies, kernel, choose(plain))
+
+
+DEPTH_MULTIPLIER = Lowering(
+    applies=lambda spec: (
+        spec.kernel_shape[3] > spec.feature_group_count == spec.image_shape[2] > 1
+        and spec.lhs_dilation == (1, 1)
+    ),
+    conv=_conv_of_copies,
 )

@@ -1,0 +1,96 @@
+"""Models that have never heard of cnnjax take its convolution, and become faster."""
+
+import functools
+import time
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from cnnjax import ops
+
+
+X = jnp.asarray(np.random.RandomState(0).randn(4, 28, 28, 16), jnp.float32)
+
+
+class LinenNet(nn.Module):
+    """Depthwise separable, as anybody would write it: without a hook of its own."""
+
+    @nn.compact
+    def __call__(self, x):
+        for _ in range(3):
+            x = nn.Conv(64, (1, 1))(x)
+            x = nn.relu(nn.Conv(64, (5, 5), feature_group_count=64)(x))
+        return nn.Conv(8, (3, 3), strides=2)(x)
+
+
+class NnxNet(nnx.Module):
+    """The same in NNX."""
+
+    def __init__(self, rngs):
+        self.expand = nnx.Conv(16, 64, (1, 1), rngs=rngs)
+        self.depthwise = nnx.Conv(64, 64, (5, 5), feature_group_count=64, rngs=rngs)
+
+    def __call__(self, x):
+        return self.depthwise(nnx.relu(self.expand(x)))
+
+
+def faster(call, args, kwargs, context):
+    """The README's example for Linen."""
+    conv = context.module
+    if type(conv) is not nn.Conv or conv.conv_general_dilated is not None:
+        return call(*args, **kwargs)
+    fast = conv.clone(parent=None, conv_general_dilated=ops.conv_general_dilated)
+    return fast.apply(conv.variables, *args)
+
+
+def assert_same_and_faster(slow, fast, *arguments):
+    """Compares two compiled functions, run in turns."""
+    runs = {"slow": slow, "fast": fast}
+    a, b = (jax.block_until_ready(run(*arguments)) for run in runs.values())
+    for u, v in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(u, v, rtol=0, atol=1e-5 * np.abs(v).max())
+    times = {name: [] for name in runs}
+    for _ in range(7):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            jax.block_until_ready(run(*arguments))
+            times[name].append(time.perf_counter() - start)
+    assert np.median(times["fast"]) < 0.7 * np.median(times["slow"])
+
+
+def test_linen():
+    model = LinenNet()
+    variables = model.init(jax.random.key(0), X)
+
+    def fast(variables, x):
+        with nn.intercept_methods(faster):
+            return model.apply(variables, x)
+
+    assert_same_and_faster(jax.jit(model.apply), jax.jit(fast), variables, X)
+
+    def gradient(apply):
+        return jax.jit(jax.grad(lambda variables, x: (apply(variables, x) ** 2).mean()))
+
+    assert_same_and_faster(gradient(model.apply), gradient(fast), variables, X)
+
+
+def test_linen_with_the_hook():
+    layer = functools.partial(nn.Conv, 64, (5, 5), feature_group_count=16)
+    fast = layer(conv_general_dilated=ops.conv_general_dilated)
+    variables = fast.init(jax.random.key(0), X)
+    slow = jax.jit(layer().apply)
+    assert_same_and_faster(slow, jax.jit(fast.apply), variables, X)
+
+
+def test_nnx():
+    slow, fast = NnxNet(nnx.Rngs(0)), NnxNet(nnx.Rngs(0))
+    for _, module in nnx.iter_modules(fast):
+        if isinstance(module, nnx.Conv):
+            module.conv_general_dilated = ops.conv_general_dilated
+    call = nnx.jit(lambda model, x: model(x))
+    assert_same_and_faster(
+        functools.partial(call, slow), functools.partial(call, fast), X
+    )
