@@ -11,6 +11,7 @@ table's the median over the shapes of a class.
 """
 
 import dataclasses
+import functools
 import json
 import os
 import platform
@@ -74,11 +75,12 @@ def main(config: Config) -> list[dict[str, Any]]:
             rows.append(measure(shape, batch_size, config))
             print(row_text(rows[-1]), flush=True)
     config.out.mkdir(parents=True, exist_ok=True)
-    document = {"machine": machine(), "rows": rows}
+    peak = matmul_gflops(config)
+    document = {"machine": machine() | {"matmul_gflops": peak}, "rows": rows}
     (config.out / "benchmark_ops.json").write_text(json.dumps(document, indent=1))
-    (config.out / "benchmark_ops.md").write_text(markdown(rows))
+    (config.out / "benchmark_ops.md").write_text(markdown(rows, peak))
     draw(rows, config.out / "benchmark_ops.png")
-    rich.console.Console(soft_wrap=True).print(markdown(rows))
+    rich.console.Console(soft_wrap=True).print(markdown(rows, peak))
     return rows
 
 
@@ -89,6 +91,7 @@ def measure(shape: Shape, batch_size: int, config: Config) -> dict[str, Any]:
         "shape": str(shape),
         "kind": shape.kind,
         "batch_size": batch_size,
+        "macs": batch_size * shape.macs,
         "forward_ms": clock(forward, config),
         "forward_backward_ms": clock(both, config),
     }
@@ -108,6 +111,13 @@ def clock(contestants: dict[str, Callable], config: Config) -> dict[str, float]:
             jax.block_until_ready(run())
             times[name].append(1e3 * (time.perf_counter() - began))
     return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def matmul_gflops(config: Config) -> float:
+    """Returns the rate of a large matrix product, which bounds the others."""
+    a = jax.numpy.ones((2048, 2048))
+    run = functools.partial(jax.jit(jax.numpy.matmul), a, a)
+    return 2e-6 * a.shape[0] ** 3 / clock({"matmul": run}, config)["matmul"]
 
 
 def ratio(row: dict[str, Any], what: str, other: str, one: str) -> float:
@@ -131,9 +141,10 @@ def row_text(row: dict[str, Any]) -> str:
     return f"{row['batch_size']} {row['shape']:45} {ratios} | {numbers}"
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
+def markdown(rows: list[dict[str, Any]], peak: float) -> str:
     """Returns the table: the median over the shapes of each class."""
-    head = ["class", "batch", "shapes", *COLUMNS, "slowest against lax"]
+    last = ["slowest against lax", f"forward, share of {peak:.0f} GFLOP/s"]
+    head = ["class", "batch", "shapes", *COLUMNS, *last]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for kind, batch_size in sorted({(r["kind"], r["batch_size"]) for r in rows}):
         some = [r for r in rows if (r["kind"], r["batch_size"]) == (kind, batch_size)]
@@ -143,7 +154,9 @@ def markdown(rows: list[dict[str, Any]]) -> str:
             cells.append("" if np.isnan(median) else f"{median:.2f}")
         against_lax = [c for c in COLUMNS.values() if c[1] == "lax"]
         worst = min(ratio(row, *column) for row in some for column in against_lax)
-        lines.append(f"| {' | '.join([*cells, f'{worst:.2f}'])} |")
+        rates = [2e-6 * row["macs"] / row["forward_ms"]["cnnjax"] for row in some]
+        cells += [f"{worst:.2f}", f"{np.median(rates) / peak:.0%}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -64,6 +64,15 @@ class Shape:
             return "dense 3x3, stride 1"
         return "other"
 
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one image, taps on padding included."""
+        if self.pooling:
+            return 0
+        pixels = self.size if self.transposed else -(-self.size // self.stride)
+        per_pixel = self.kernel**2 * (self.channels // self.groups) * self.features
+        return pixels**2 * per_pixel
+
     def __str__(self) -> str:
         name = f"{self.kernel}x{self.kernel}/{self.stride}"
         name += f" {self.size}x{self.size} {self.channels}->{self.features}"

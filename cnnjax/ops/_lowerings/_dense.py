@@ -1,5 +1,7 @@
 """Dense convolutions: XLA's own is fast, but for the kernel's gradient."""
 
+import math
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
@@ -17,15 +19,17 @@ def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
 
 
 def _kernel_gradient(x: Array, out_grad: Array, spec: ConvSpec) -> Array:
-    # Below a few MB, or with few channels, blocks do not pay.
-    large = (
-        spec.window_strides == (1, 1)
+    # With small images, few channels or distant taps blocks do not pay; nor does adding
+    # to a gradient that is larger than the cache.
+    by_blocks = (
+        spec.window_strides == spec.rhs_dilation == (1, 1)
         and x.shape[3] >= 16
-        and out_grad.shape[3] >= 32
+        and out_grad.shape[3] >= 64
         and isinstance(x.shape[0], int)  # A symbolic batch size cannot be compared.
         and x.size >= 700_000
+        and math.prod(spec.kernel_shape) * x.dtype.itemsize <= BLOCK_BYTES
     )
-    way = _kernel_gradient_by_blocks if large else _kernel_gradient_as_convolution
+    way = _kernel_gradient_by_blocks if by_blocks else _kernel_gradient_as_convolution
     return way(x, out_grad, spec)
 
 
@@ -65,7 +69,6 @@ def _kernel_gradient_by_blocks(x: Array, out_grad: Array, spec: ConvSpec) -> Arr
     length, each tap sees one run of pixels; the blocks stay in the cache.
     """
     rows, columns, channels, features = spec.kernel_shape
-    down, right = spec.rhs_dilation
     height, out_width, _ = spec.out_shape
     x = pad(x, spec)
     n, _, width, _ = x.shape
@@ -77,9 +80,7 @@ def _kernel_gradient_by_blocks(x: Array, out_grad: Array, spec: ConvSpec) -> Arr
     x = x.reshape(n, -1, channels)
     out_grad = jnp.pad(out_grad, ((0, 0), (0, more), (0, width - out_width), (0, 0)))
     out_grad = out_grad.reshape(n, -1, features)
-    offsets = [
-        i * down * width + j * right for i in range(rows) for j in range(columns)
-    ]
+    offsets = [i * width + j for i in range(rows) for j in range(columns)]
 
     def add_block(index, total):
         start = (index // blocks, index % blocks * run, 0)

@@ -18,9 +18,9 @@ def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
 
 
 IM2COL = Lowering(
-    # Above 8x8 pixels, writing the columns costs more than it saves.
+    # With more pixels or fewer features, writing the columns costs more than it saves.
     applies=lambda spec: (
-        0 < math.prod(spec.out_shape[:2]) <= 64
+        math.prod(spec.out_shape[:2]) <= 64 <= spec.kernel_shape[3]
         and spec.feature_group_count == 1
         and spec.lhs_dilation == (1, 1)
     ),
