@@ -300,25 +300,37 @@ def test_gradients_of_large_kernels(kernel, padding):
     assert_close(ours, theirs)
 
 
-def test_gradient_of_single_pixels():
-    """XLA's own (jax 0.10.2) is wrong here: it misses the kernel's middle."""
-    x, kernel = jnp.ones((3, 1, 1, 1)), jnp.arange(1.0, 10).reshape(3, 3, 1, 1)
+@pytest.mark.parametrize(
+    "kernel, padding, groups, lhs_dilation",
+    [
+        ((2, 3, 2, 4), [(2, 0), (1, 2)], 1, (1, 1)),
+        ((2, 2, 1, 4), [(1, 1), (2, 0)], 2, (1, 1)),
+        ((2, 3, 1, 2), [(2, 0), (1, 1)], 2, (1, 1)),
+        ((3, 3, 2, 1), [(2, 2), (3, 1)], 1, (1, 2)),
+    ],
+)
+def test_gradient_of_single_pixels(kernel, padding, groups, lhs_dilation):
+    """XLA's own (jax 0.10.2) is wrong here, as padding exceeds the kernel's reach."""
+    kernel = jnp.asarray(np.random.RandomState(0).randn(*kernel), jnp.float32)
 
     def conv(x):
         return ops.conv_general_dilated(
             x,
             kernel,
             (1, 1),
-            [(2, 2), (3, 1)],
-            lhs_dilation=(1, 2),
+            padding,
+            lhs_dilation=lhs_dilation,
             dimension_numbers=DIMENSIONS,
+            feature_group_count=groups,
         )
 
-    y = conv(x)
-    gradient = jax.vjp(conv, x)[1](jnp.cos(y))[0]
-    # The output is the kernel, turned around: y = x k for each of the three images.
-    expected = (jnp.cos(y) * y).sum((1, 2), keepdims=True)
-    assert_close(gradient, expected)
+    # Column i of the linear map is what it makes of the i-th unit image.
+    units = jnp.eye(6).reshape(6, 3, 1, 1, 2)
+    columns = jnp.stack([conv(unit) for unit in units])
+    y, pullback = jax.vjp(conv, jnp.ones((3, 1, 1, 2)))
+    g = jnp.cos(y)
+    expected = (columns * g[None]).sum((1, 2, 3, 4)).reshape(3, 1, 1, 2)
+    assert_close(pullback(g)[0], expected)
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID", "SAME_LOWER"])

@@ -25,10 +25,9 @@ LOWERINGS = [
 
 @st.composite
 def convolutions(draw, name):
-    """Draws (x, kernel, options) of a convolution that the lowering applies to."""
+    """Draws x, kernel and options of a convolution that the lowering applies to."""
     small = st.integers(1, 3)
-    # XLA's own gradient is wrong for some dilated images of one pixel, see test_conv.
-    sizes = st.integers(2 if name == "transposed" else 1, 9)
+    sizes = st.integers(1, 9)
     pairs = st.tuples(small, small)
     groups, per_group, out_per_group = 1, draw(small), draw(small)
     strides, dilation, lhs_dilation = draw(pairs), draw(pairs), (1, 1)
@@ -78,6 +77,20 @@ def convolutions(draw, name):
     )
 
 
+def by_definition(x, kernel, padding, lhs_dilation, **options):
+    """Lax's convolution of images that are padded and dilated beforehand.
+
+    Left to itself, lax (0.10.2) has wrong gradients for padded images of one pixel.
+    """
+    around = [
+        (low, high, step - 1)
+        for (low, high), step in zip(padding, lhs_dilation, strict=True)
+    ]
+    zero = jnp.zeros((), x.dtype)
+    padded = lax.pad(x, zero, [(0, 0, 0), *around, (0, 0, 0)])
+    return lax.conv_general_dilated(padded, kernel, padding="VALID", **options)
+
+
 def all_derivatives(conv, x, kernel, options):
     """Returns the output, its forward derivative and both gradients."""
 
@@ -85,9 +98,9 @@ def all_derivatives(conv, x, kernel, options):
         return conv(x, kernel, **options)
 
     y, pullback = jax.vjp(function, x, kernel)
-    tangents = jnp.cos(x), jnp.sin(kernel)
-    _, forward = jax.jvp(function, (x, kernel), tangents)
-    return y, forward, *pullback(jnp.cos(y))
+    _, forward = jax.jvp(function, (x, kernel), (-x, 2 * kernel))
+    cotangent = np.random.RandomState(1).randint(-4, 5, y.shape)
+    return y, forward, *pullback(jnp.asarray(cotangent, x.dtype))
 
 
 @pytest.mark.slow
@@ -108,8 +121,8 @@ def test_every_lowering_equals_lax(name):
             assert name == "im2col", error
             return
         exact = [a.astype(jnp.float32) for a in (x, kernel)]
-        expected = all_derivatives(lax.conv_general_dilated, *exact, options)
-        tolerance = 1e-5 if x.dtype == jnp.float32 else 2e-2
+        expected = all_derivatives(by_definition, *exact, options)
+        tolerance = 1e-5 if x.dtype == jnp.float32 else 1e-2
         for a, b in zip(found, expected, strict=True):
             assert a.dtype == x.dtype
             scale = tolerance * np.abs(b).max(initial=1e-3)
