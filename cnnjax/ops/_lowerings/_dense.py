@@ -15,20 +15,26 @@ from cnnjax.ops._spec import DIMENSION_NUMBERS, ConvSpec, zeros
 BLOCK_BYTES = 2**22  # What a core's cache holds.
 
 
-def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
+def _usual(x: Array, spec: ConvSpec) -> tuple[Array, ConvSpec]:
+    """Pads images beforehand where padding is negative or beyond the kernel's reach.
+
+    XLA's CPU backend (jax 0.10.2) has wrong gradients for these, where it pads by less
+    than 0 itself.
+    """
     reach = [
         e * (k - 1) for e, k in zip(spec.rhs_dilation, spec.kernel_shape, strict=False)
     ]
     sides = zip(spec.padding, reach, strict=True)
     if all(0 <= padding <= r for side, r in sides for padding in side):
-        return spec.reference(x, kernel)
-    # XLA's CPU backend (jax 0.10.2) has wrong gradients where padding goes beyond the
-    # reach of the kernel, so that its mirror would have to be padded by less than 0.
-    padded = pad(x, spec)
-    plain = dataclasses.replace(
-        spec, image_shape=padded.shape[1:], padding=((0, 0), (0, 0))
-    )
-    return plain.reference(padded, kernel)
+        return x, spec
+    x = pad(x, spec)
+    none = ((0, 0), (0, 0))
+    return x, dataclasses.replace(spec, image_shape=x.shape[1:], padding=none)
+
+
+def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
+    x, spec = _usual(x, spec)
+    return spec.reference(x, kernel)
 
 
 def _kernel_gradient(x: Array, out_grad: Array, spec: ConvSpec) -> Array:
@@ -51,6 +57,7 @@ def _kernel_gradient_as_convolution(x: Array, out_grad: Array, spec: ConvSpec) -
 
     Spelled out because XLA leaves it in a slow one inside loops and conditionals.
     """
+    x, spec = _usual(x, spec)
     # Trailing rows and columns that the strides never reach.
     padding = tuple(
         (low, (n - 1) * s + e * (k - 1) + 1 - size - low)
