@@ -66,8 +66,9 @@ class DeformConv(nn.Module):
 
     Attributes:
       features: output channels.
-      kernel_size, strides, padding, kernel_dilation, feature_group_count: of both
-        convolutions, as in `ops.deform_conv2d`.
+      kernel_size, strides, padding, kernel_dilation: of both convolutions, as in
+        `ops.deform_conv2d`.
+      feature_group_count: groups of the deformable convolution's channels.
       offset_group_count: groups of channels that have offsets of their own.
       modulated: whether taps are weighed by a mask (version 2).
       use_bias: whether to add a bias.

@@ -80,7 +80,8 @@ def convolutions(draw, name):
 def by_definition(x, kernel, padding, lhs_dilation, **options):
     """Lax's convolution of images that are padded and dilated beforehand.
 
-    Left to itself, lax (0.10.2) has wrong gradients for padded images of one pixel.
+    Left to itself, lax (0.10.2) has wrong gradients where padding is negative or beyond
+    the kernel's reach.
     """
     around = [
         (low, high, step - 1)
@@ -118,7 +119,7 @@ def test_every_lowering_equals_lax(name):
                 options,
             )
         except ValueError as error:  # Im2col is for small maps only.
-            assert name == "im2col", error
+            assert name == "im2col" and "does not apply" in str(error)
             return
         exact = [a.astype(jnp.float32) for a in (x, kernel)]
         expected = all_derivatives(by_definition, *exact, options)
