@@ -11,6 +11,16 @@ from jaxtyping import Array, Float
 from cnnjax import ops
 
 
+def _with_weights(layer, x, shape):
+    """Declares a layer's kernel and bias; returns them after x, in one dtype."""
+    kernel = layer.param("kernel", layer.kernel_init, shape, layer.param_dtype)
+    bias = None
+    if layer.use_bias:
+        zeros = nn.initializers.zeros
+        bias = layer.param("bias", zeros, (layer.features,), layer.param_dtype)
+    return promote_dtype(x, kernel, bias, dtype=layer.dtype)
+
+
 class ConvTranspose(nn.Module):
     """Transposed convolution with PyTorch's meaning of padding; see `ops`.
 
@@ -40,12 +50,7 @@ class ConvTranspose(nn.Module):
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 m"]:
         per_group = self.features // self.feature_group_count
         shape = (*self.kernel_size, x.shape[-1], per_group)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
-        bias = None
-        if self.use_bias:
-            zeros = nn.initializers.zeros
-            bias = self.param("bias", zeros, (self.features,), self.param_dtype)
-        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel, bias = _with_weights(self, x, shape)
         return ops.conv_transpose2d(
             x,
             kernel,
@@ -111,12 +116,7 @@ class DeformConv(nn.Module):
         mask = nn.sigmoid(moves[..., 2 * taps :]) if self.modulated else None
         channels = x.shape[-1] // self.feature_group_count
         shape = (*self.kernel_size, channels, self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
-        bias = None
-        if self.use_bias:
-            zeros = nn.initializers.zeros
-            bias = self.param("bias", zeros, (self.features,), self.param_dtype)
-        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel, bias = _with_weights(self, x, shape)
         return ops.deform_conv2d(
             x,
             moves[..., : 2 * taps],

@@ -70,6 +70,8 @@ class DropPath(nn.Module):
         """Applies the layer; in training it needs the `dropout` random stream."""
         if not train or self.rate == 0:
             return x
+        if self.rate == 1:
+            return jnp.zeros_like(x)  # Not x / 0, whose gradient is NaN.
         shape = (x.shape[0],) + (1,) * (x.ndim - 1)
         kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, shape)
         return jnp.where(kept, x / (1 - self.rate), jnp.zeros((), x.dtype))

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Shaped
 
 from cnnjax.ops._check import Padding, check, check_images, paddings, pair
-from cnnjax.ops._lowerings._taps import taps
+from cnnjax.ops._lowerings._taps import pad, taps
 from cnnjax.ops._named import named
 from cnnjax.ops._spec import AnyArray, ConvSpec
 
@@ -185,9 +185,7 @@ def _windows(x, window, strides, padding, fill):
         window_strides=strides,
         padding=padding,
     )
-    config = [(0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)]
-    padded = lax.pad(x, jnp.asarray(fill, x.dtype), config)
-    return taps(padded, spec, spec.out_shape[:2])
+    return taps(pad(x, spec, fill), spec, spec.out_shape[:2])
 
 
 def _reduce(x, operation, initial, window, strides, padding):

@@ -61,8 +61,16 @@ def test_drop_path_drops_whole_images_and_keeps_the_mean():
     assert (y == y[:, :1, :1]).all()
     np.testing.assert_allclose(y.mean(), 1, atol=0.05)
     np.testing.assert_array_equal(layer.apply({}, x), x)
-    always = nn.DropPath(1.0).apply({}, x, train=True, rngs=key)
-    np.testing.assert_array_equal(always, 0)
+
+
+def test_drop_path_that_always_drops_has_no_gradient():
+    def total(x):
+        key = {"dropout": jax.random.key(0)}
+        return nn.DropPath(1.0).apply({}, x, train=True, rngs=key).sum()
+
+    y, gradient = jax.value_and_grad(total)(jnp.ones((4, 2, 3)))
+    assert y == 0
+    np.testing.assert_array_equal(gradient, 0)
 
 
 def test_layer_scale_begins_near_zero():

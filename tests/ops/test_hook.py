@@ -6,7 +6,9 @@ import time
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import jax_resnet
 import numpy as np
+import pytest
 from flax import nnx
 
 from cnnjax import ops
@@ -15,19 +17,8 @@ from cnnjax import ops
 X = jnp.asarray(np.random.RandomState(0).randn(4, 28, 28, 16), jnp.float32)
 
 
-class LinenNet(nn.Module):
-    """Depthwise separable, as anybody would write it: without a hook of its own."""
-
-    @nn.compact
-    def __call__(self, x):
-        for _ in range(3):
-            x = nn.Conv(64, (1, 1))(x)
-            x = nn.relu(nn.Conv(64, (5, 5), feature_group_count=64)(x))
-        return nn.Conv(8, (3, 3), strides=2)(x)
-
-
 class NnxNet(nnx.Module):
-    """The same in NNX."""
+    """Depthwise separable, as anybody would write it: without a hook of its own."""
 
     def __init__(self, rngs):
         self.expand = nnx.Conv(16, 64, (1, 1), rngs=rngs)
@@ -61,20 +52,27 @@ def assert_same_and_faster(slow, fast, *arguments):
     assert np.median(times["fast"]) < 0.7 * np.median(times["slow"])
 
 
-def test_linen():
-    model = LinenNet()
-    variables = model.init(jax.random.key(0), X)
+@pytest.fixture(scope="module")
+def resnest():
+    """Another project's ResNeSt-50, cut to two blocks."""
+    model = jax_resnet.ResNeSt50(stage_sizes=(1, 1), n_classes=10)
+    images = jnp.asarray(np.random.RandomState(1).randn(2, 96, 96, 3), jnp.float32)
+    return model, jax.jit(model.init)(jax.random.key(0), images), images
+
+
+def test_linen_model_of_another_project(resnest):
+    model, variables, images = resnest
 
     def fast(variables, x):
         with nn.intercept_methods(faster):
             return model.apply(variables, x)
 
-    assert_same_and_faster(jax.jit(model.apply), jax.jit(fast), variables, X)
+    assert_same_and_faster(jax.jit(model.apply), jax.jit(fast), variables, images)
 
     def gradient(apply):
         return jax.jit(jax.grad(lambda variables, x: (apply(variables, x) ** 2).mean()))
 
-    assert_same_and_faster(gradient(model.apply), gradient(fast), variables, X)
+    assert_same_and_faster(gradient(model.apply), gradient(fast), variables, images)
 
 
 def test_linen_with_the_hook():

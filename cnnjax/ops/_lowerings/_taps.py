@@ -9,10 +9,10 @@ from jaxtyping import Array
 from cnnjax.ops._spec import ConvSpec
 
 
-def pad(x: Array, spec: ConvSpec) -> Array:
-    """Pads images [n, h, w, c] with zeros; negative padding crops."""
+def pad(x: Array, spec: ConvSpec, fill: float = 0) -> Array:
+    """Pads images [n, h, w, c]; negative padding crops."""
     config = [(0, 0, 0), *((low, high, 0) for low, high in spec.padding), (0, 0, 0)]
-    return lax.pad(x, jnp.zeros((), x.dtype), config)
+    return lax.pad(x, jnp.asarray(fill, x.dtype), config)
 
 
 def taps(padded: Array, spec: ConvSpec, out_shape: tuple[int, int]) -> Iterator[Array]:
