@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from cnnjax import ops as ops
     from cnnjax import plots as plots
     from cnnjax import train as train
+    from cnnjax import weights as weights
 
 __version__ = "0.1.0"
 
-_ROOMS = ("cli", "data", "metrics", "models", "nn", "ops", "plots", "train")
+_ROOMS = (
+    *("cli", "data", "metrics", "models", "nn"),
+    *("ops", "plots", "train", "weights"),
+)
 
 
 def __getattr__(name: str):

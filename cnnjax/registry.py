@@ -12,7 +12,10 @@ from cnnjax import errors
 if TYPE_CHECKING:
     import flax.linen as nn
 
-FAMILIES = ("cnnjax.models.resnet_cifar",)
+FAMILIES = (
+    "cnnjax.models.resnet",
+    "cnnjax.models.resnet_cifar",
+)
 
 
 @functools.cache

@@ -15,17 +15,18 @@ PACKAGE = Path(cnnjax.__file__).parent
 # What each room may import of cnnjax, besides itself and `errors`.
 ALLOWED = {
     "__init__": {"registry", "cli", "data", "metrics", "models", "nn", "ops"}
-    | {"plots", "train"},
+    | {"plots", "train", "weights"},
     "errors": set(),
     "ops": set(),
     "nn": {"ops"},
     "models": {"nn", "ops"},
     "registry": {"models"},
+    "weights": {"registry"},
     "metrics": set(),
     "plots": set(),
     "data": set(),
     "train": {"metrics"},
-    "cli": {"data", "metrics", "models", "plots", "registry", "train"},
+    "cli": {"data", "metrics", "models", "plots", "registry", "train"} | {"weights"},
 }
 
 

@@ -17,13 +17,15 @@ def test_create_builds_the_variant_with_its_options():
 def test_list_models_is_sorted_and_filters():
     names = cnnjax.list_models()
     assert names == sorted(names)
-    assert cnnjax.list_models("plain1*") == ["plain110_cifar", "plain1202_cifar"]
+    assert cnnjax.list_models("plain1*") == [
+        *("plain110_cifar", "plain1202_cifar", "plain18")
+    ]
     assert cnnjax.list_models("nothing*") == []
 
 
 def test_unknown_name_suggests_the_near_ones():
     with pytest.raises(errors.UserError, match=r"did you mean.* resnet20_cifar"):
-        cnnjax.create("resnet-20")
+        cnnjax.create("resnet-20-cifar")
 
 
 def test_unlike_any_name_lists_some():

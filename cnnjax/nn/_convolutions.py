@@ -1,5 +1,6 @@
 """Convolutions that Linen lacks, and what stands in for one."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import flax.linen as nn
@@ -78,6 +79,7 @@ class DeformConv(nn.Module):
       modulated: whether taps are weighed by a mask (version 2).
       use_bias: whether to add a bias.
       kernel_init: of the kernel [kh, kw, c / feature_group_count, features].
+      conv_general_dilated: the convolution that finds the offsets.
       dtype: computation dtype (default: promoted from input and params).
       param_dtype: parameter dtype.
 
@@ -95,6 +97,7 @@ class DeformConv(nn.Module):
     modulated: bool = True
     use_bias: bool = True
     kernel_init: Initializer = nn.initializers.lecun_normal()
+    conv_general_dilated: Callable[..., Array] = ops.conv_general_dilated
     dtype: Dtype | None = None
     param_dtype: Dtype = jnp.float32
 
@@ -108,7 +111,7 @@ class DeformConv(nn.Module):
             self.padding,
             kernel_dilation=self.kernel_dilation,
             kernel_init=nn.initializers.zeros,
-            conv_general_dilated=ops.conv_general_dilated,
+            conv_general_dilated=self.conv_general_dilated,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
             name="offset",

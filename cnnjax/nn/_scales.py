@@ -20,6 +20,7 @@ class SqueezeExcite(nn.Module):
       features: channels between the two 1x1 convolutions.
       act: activation between them.
       gate: activation after them.
+      conv_general_dilated: the convolution, with lax's signature.
       dtype: computation dtype (default: promoted from input and params).
       param_dtype: parameter dtype.
 
@@ -29,6 +30,7 @@ class SqueezeExcite(nn.Module):
     features: int
     act: Callable[[Array], Array] = ops.relu
     gate: Callable[[Array], Array] = nn.sigmoid
+    conv_general_dilated: Callable[..., Array] = ops.conv_general_dilated
     dtype: Dtype | None = None
     param_dtype: Dtype = jnp.float32
 
@@ -38,7 +40,7 @@ class SqueezeExcite(nn.Module):
             return nn.Conv(
                 features,
                 (1, 1),
-                conv_general_dilated=ops.conv_general_dilated,
+                conv_general_dilated=self.conv_general_dilated,
                 dtype=self.dtype,
                 param_dtype=self.param_dtype,
                 name=name,
@@ -57,24 +59,26 @@ class DropPath(nn.Module):
 
     Attributes:
       rate: probability of leaving the branch out.
+      deterministic: if True, every branch stays, as in inference.
 
     Source: Huang et al., 2016, https://arxiv.org/abs/1603.09382.
     """
 
-    rate: float
+    rate: Float[Array, ""] | float
+    deterministic: bool = True
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, " n *rest"], *, train: bool = False
-    ) -> Float[Array, " n *rest"]:
-        """Applies the layer; in training it needs the `dropout` random stream."""
-        if not train or self.rate == 0:
+    def __call__(self, x: Float[Array, " n *rest"]) -> Float[Array, " n *rest"]:
+        """Applies the layer; unless deterministic it needs the `dropout` stream."""
+        constant = isinstance(self.rate, float | int)
+        if self.deterministic or (constant and self.rate == 0):
             return x
-        if self.rate == 1:
+        if constant and self.rate == 1:
             return jnp.zeros_like(x)  # Not x / 0, whose gradient is NaN.
         shape = (x.shape[0],) + (1,) * (x.ndim - 1)
         kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, shape)
-        return jnp.where(kept, x / (1 - self.rate), jnp.zeros((), x.dtype))
+        scaled = (x / (1 - self.rate)).astype(x.dtype)
+        return jnp.where(kept, scaled, jnp.zeros((), x.dtype))
 
 
 class LayerScale(nn.Module):

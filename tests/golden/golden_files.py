@@ -42,6 +42,28 @@ def load(name: str) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.nda
     return state, images.transpose(0, 2, 3, 1), golden
 
 
+# Where a reference has another name for a variant of ours.
+_OURS = {
+    "mobilenet_w1": "mobilenet_v1",
+    "mobilenet_wd4": "mobilenet_v1_0_25",
+    "shufflenet_g3_w1": "shufflenet_v1_g3",
+    "shufflenet_g8_w1": "shufflenet_v1_g8",
+    "wrn16_10_cifar10": "wrn_16_10_cifar",
+    "deit_small_patch16_224": "deit_small",
+    "tf_efficientnet_lite0": "efficientnet_lite0",
+}
+
+
+def models() -> dict[str, str]:
+    """Returns our name of the variant of every model's golden file, by the file's."""
+    files = sorted(path.stem for path in Path(__file__).parent.glob("*.npz"))
+    theirs = {file: file.split("-")[1] for file in files}
+    return {
+        file: _OURS.get(name, name.replace("_cifar10", "_cifar"))
+        for file, name in theirs.items()
+    }
+
+
 def ops_named(prefix: str) -> list[str]:
     """Returns the names of an operation's golden files: the prefix and a number."""
     paths = Path(__file__).parent.glob(f"ops/{prefix}_[0-9]*.npz")

@@ -53,20 +53,20 @@ def test_squeeze_excite_weighs_whole_channels():
 
 
 def test_drop_path_drops_whole_images_and_keeps_the_mean():
-    layer = nn.DropPath(0.25)
+    layer = nn.DropPath(0.25, deterministic=False)
     x = jnp.ones((4000, 2, 3))
     key = {"dropout": jax.random.key(0)}
-    y = layer.apply({}, x, train=True, rngs=key)
+    y = layer.apply({}, x, rngs=key)
     assert set(np.unique(y).round(5)) == {0.0, np.float32(4 / 3).round(5)}
     assert (y == y[:, :1, :1]).all()
     np.testing.assert_allclose(y.mean(), 1, atol=0.05)
-    np.testing.assert_array_equal(layer.apply({}, x), x)
+    np.testing.assert_array_equal(nn.DropPath(0.25).apply({}, x), x)
 
 
 def test_drop_path_that_always_drops_has_no_gradient():
     def total(x):
         key = {"dropout": jax.random.key(0)}
-        return nn.DropPath(1.0).apply({}, x, train=True, rngs=key).sum()
+        return nn.DropPath(1.0, deterministic=False).apply({}, x, rngs=key).sum()
 
     y, gradient = jax.value_and_grad(total)(jnp.ones((4, 2, 3)))
     assert y == 0

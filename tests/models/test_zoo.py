@@ -1,0 +1,146 @@
+"""What holds for every architecture; `families/` has counts and tiny instances."""
+
+import importlib
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import cnnjax
+from cnnjax import registry
+
+
+FAMILIES = {
+    name.rpartition(".")[2]: importlib.import_module(
+        f"families.{name.rpartition('.')[2]}"
+    )
+    for name in registry.FAMILIES
+}
+NUM_PARAMS = {
+    name: count for f in FAMILIES.values() for name, count in f.NUM_PARAMS.items()
+}
+TINY = {
+    f"{family}-{name}": (model, module.STRIDES)
+    for family, module in FAMILIES.items()
+    for name, model in module.TINY.items()
+}
+every_tiny = pytest.mark.parametrize(("model", "strides"), TINY.values(), ids=TINY)
+
+
+def images(model, n=2):
+    shape = (n, model.image_size, model.image_size, 3)
+    return jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+
+
+def shapes(model):
+    image = jax.ShapeDtypeStruct(
+        (2, model.image_size, model.image_size, 3), jnp.float32
+    )
+    return jax.eval_shape(model.init_with_output, jax.random.key(0), image)
+
+
+def noise(model):
+    """Random variables, scaled to keep the signal, none of them 0: nothing compiles."""
+    rng = np.random.default_rng(0)
+
+    def value(path, a):
+        if path[-1].key == "kernel":
+            fan_in = np.prod(a.shape[:-1])
+            return np.float32(rng.normal(size=a.shape) * np.sqrt(2 / fan_in))
+        return np.float32(rng.uniform(0.5, 1.0, a.shape))
+
+    return jax.tree.map_with_path(value, shapes(model)[1])
+
+
+def test_every_variant_has_an_exact_count():
+    assert NUM_PARAMS.keys() == set(cnnjax.list_models())
+
+
+@pytest.mark.parametrize("name", NUM_PARAMS)
+def test_num_params(name):
+    _, variables = shapes(cnnjax.create(name))
+    params = jax.tree.leaves(variables["params"])
+    assert sum(a.size for a in params) == NUM_PARAMS[name]
+
+
+@every_tiny
+def test_endpoints(model, strides):
+    (logits, out), _ = shapes(model)
+    for name, stride in strides.items():
+        side = -(-model.image_size // stride)
+        chex.assert_shape(out[name], (2, side, side, None))
+    assert out.keys() >= {*strides, "pre_logits", "logits"}
+    chex.assert_shape(logits, (2, model.num_classes))
+
+
+@every_tiny
+def test_no_classes_leave_the_head_out(model, strides):
+    (features, out), variables = shapes(model.clone(num_classes=None))
+    assert "logits" not in out
+    assert "head" not in variables["params"]
+    chex.assert_equal_shape([features, out["pre_logits"]])
+
+
+@every_tiny
+def test_bfloat16_computes_with_float32_parameters(model, strides):
+    (logits, _), variables = shapes(model.clone(dtype=jnp.bfloat16))
+    assert logits.dtype == jnp.bfloat16
+    assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(variables))
+    _, variables = shapes(model.clone(param_dtype=jnp.bfloat16))
+    assert all(a.dtype == jnp.bfloat16 for a in jax.tree.leaves(variables["params"]))
+
+
+@every_tiny
+def test_any_number_of_channels(model, strides):
+    shape = (1, model.image_size, model.image_size, 5)
+    image = jax.ShapeDtypeStruct(shape, jnp.float32)
+    jax.eval_shape(model.init, jax.random.key(0), image)
+
+
+@every_tiny
+def test_takes_its_convolution_as_a_function(model, strides):
+    called = []
+
+    def convolution(*arguments, **options):
+        called.append(arguments)
+        return jax.lax.conv_general_dilated(*arguments, **options)
+
+    shapes(model.clone(conv_general_dilated=convolution))
+    assert called
+
+
+@every_tiny
+def test_training(model, strides):
+    """The gradient reaches every parameter; training differs from inference."""
+    variables = noise(model)
+    statistics = {k: v for k, v in variables.items() if k != "params"}
+    key = jax.random.key(1)
+
+    def loss(params, train):
+        (logits, _), updates = model.apply(
+            {"params": params, **statistics},
+            images(model),
+            train=train,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        return jnp.square(logits).sum(), (logits, updates)
+
+    @jax.jit
+    def both(params):
+        gradient = jax.grad(lambda p: loss(p, False)[0])(params)
+        return gradient, loss(params, False)[1], loss(params, True)[1]
+
+    gradients, (inference, same), (training, updated) = both(variables["params"])
+    for path, g in jax.tree.leaves_with_path(gradients):
+        assert np.any(g != 0) and np.all(np.isfinite(g)), jax.tree_util.keystr(path)
+    stochastic = jax.tree.leaves(statistics) or getattr(model, "dropout_rate", 0)
+    stochastic = stochastic or getattr(model, "drop_path_rate", 0)
+    assert np.allclose(inference, training, rtol=1e-3) == (not stochastic)
+    for old, new in zip(
+        jax.tree.leaves(statistics), jax.tree.leaves(updated), strict=True
+    ):
+        assert np.any(old != new)
+    chex.assert_trees_all_equal(same, statistics if statistics else same)
