@@ -24,7 +24,7 @@ BATCH = {
 
 
 def build(axis_name=None):
-    model = CifarResNet((1, 1, 1), num_classes=4, axis_name=axis_name)
+    model = CifarResNet(depths=(1, 1, 1), num_classes=4, axis_name=axis_name)
     state = jax.jit(functools.partial(init_state, model, TX))(KEY, BATCH["image"])
     return functools.partial(train_step, model, TX, axis_name=axis_name), state
 
@@ -80,7 +80,7 @@ def test_loss_falls_on_one_batch():
 
 def test_metrics_are_those_before_the_update(expected):
     _, state = build()
-    model = CifarResNet((1, 1, 1), num_classes=4)
+    model = CifarResNet(depths=(1, 1, 1), num_classes=4)
     (logits, _), _ = model.apply(
         {"params": state.params, "batch_stats": state.batch_stats},
         BATCH["image"],
@@ -97,7 +97,7 @@ def test_metrics_are_those_before_the_update(expected):
 
 def test_evaluation_ignores_masked_images():
     _, state = build()
-    model = CifarResNet((1, 1, 1), num_classes=4)
+    model = CifarResNet(depths=(1, 1, 1), num_classes=4)
     evaluate = jax.jit(functools.partial(eval_step, model))
     mask = jnp.arange(8) < 5
     metrics, logits = evaluate(state, BATCH | {"mask": mask})
@@ -112,7 +112,7 @@ def test_evaluation_ignores_masked_images():
 def test_evaluation_sums_over_an_axis():
     _, state = build()
     batch = BATCH | {"mask": jnp.arange(8) != 3}
-    model = CifarResNet((1, 1, 1), num_classes=4)
+    model = CifarResNet(depths=(1, 1, 1), num_classes=4)
     whole, _ = jax.jit(functools.partial(eval_step, model))(state, batch)
     halves = jax.tree.map(lambda x: x.reshape(2, 4, *x.shape[1:]), batch)
     step = functools.partial(eval_step, model, axis_name="batch")
