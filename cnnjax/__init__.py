@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = (
-    *("cli", "data", "metrics", "models", "nn"),
-    *("ops", "plots", "train", "weights"),
-)
+_ROOMS = "cli data metrics models nn ops plots train weights".split()
 
 
 def __getattr__(name: str):

@@ -10,7 +10,7 @@ from cnnjax import errors
 
 
 if TYPE_CHECKING:
-    import flax.linen as nn
+    from cnnjax.models import Classifier
 
 FAMILIES = (
     "cnnjax.models.resnet",
@@ -19,7 +19,7 @@ FAMILIES = (
 
 
 @functools.cache
-def _variants() -> dict[str, "Callable[..., nn.Module]"]:
+def _variants() -> dict[str, "Callable[..., Classifier]"]:
     """Imports every family, when a name is first asked for."""
     variants = {}
     for family in FAMILIES:
@@ -30,7 +30,7 @@ def _variants() -> dict[str, "Callable[..., nn.Module]"]:
     return variants
 
 
-def create(name: str, **options: Any) -> "nn.Module":
+def create(name: str, **options: Any) -> "Classifier":
     """Builds a variant, e.g. `create("resnet20_cifar", num_classes=100)`.
 
     Args:

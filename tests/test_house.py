@@ -21,7 +21,7 @@ ALLOWED = {
     "nn": {"ops"},
     "models": {"nn", "ops"},
     "registry": {"models"},
-    "weights": {"registry"},
+    "weights": {"models", "registry"},
     "metrics": set(),
     "plots": set(),
     "data": set(),

@@ -17,9 +17,8 @@ def test_create_builds_the_variant_with_its_options():
 def test_list_models_is_sorted_and_filters():
     names = cnnjax.list_models()
     assert names == sorted(names)
-    assert cnnjax.list_models("plain1*") == [
-        *("plain110_cifar", "plain1202_cifar", "plain18")
-    ]
+    assert cnnjax.list_models("plain11*") == ["plain110_cifar"]
+    assert cnnjax.list_models("plain1?") == ["plain18"]
     assert cnnjax.list_models("nothing*") == []
 
 

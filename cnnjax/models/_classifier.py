@@ -10,7 +10,6 @@ from flax.typing import Dtype, Initializer
 from jaxtyping import Array
 
 from cnnjax import ops
-from cnnjax.nn import DropPath, SqueezeExcite
 
 
 ModuleDef = Callable[..., nn.Module]
@@ -24,47 +23,31 @@ torch_default = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
-def symmetric(kernel_size: int, kernel_dilation: int = 1) -> int:
-    """Returns the padding on each side that keeps the size at stride 1.
-
-    At stride 2 it is PyTorch's, which pads both sides alike; "SAME" does not.
-    """
-    return kernel_dilation * (kernel_size - 1) // 2
-
-
 def make_conv(
     features: int,
-    kernel_size: int | tuple[int, int] = 1,
+    kernel_size: int = 1,
     strides: int = 1,
-    padding: int | str | tuple[tuple[int, int], tuple[int, int]] | None = None,
     *,
     kernel_dilation: int = 1,
     layer: ModuleDef = nn.Conv,
     **options: Any,
 ) -> nn.Module:
-    """Makes a convolution of images whose padding is symmetric unless said otherwise.
+    """Makes a square convolution that keeps the size of images at stride 1.
+
+    Its padding is PyTorch's: alike on both sides at stride 2, too, where "SAME" is not.
 
     Args:
       features: output channels.
       kernel_size, strides, kernel_dilation: one number for rows and columns.
-      padding: pixels on every side (default: those that keep the size at stride 1), or
-        as in Linen.
       layer: its constructor.
       **options: what else the constructor takes.
     """
-    rows, columns = (
-        (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-    )
-    if padding is None:
-        sides = symmetric(rows, kernel_dilation), symmetric(columns, kernel_dilation)
-        padding = ((sides[0], sides[0]), (sides[1], sides[1]))
-    elif isinstance(padding, int):
-        padding = ((padding, padding), (padding, padding))
+    side = kernel_dilation * (kernel_size - 1) // 2
     return layer(
         features,
-        (rows, columns),
+        (kernel_size, kernel_size),
         (strides, strides),
-        padding,
+        ((side, side), (side, side)),
         kernel_dilation=(kernel_dilation, kernel_dilation),
         **options,
     )
@@ -76,14 +59,16 @@ class Layers(NamedTuple):
     conv: ModuleDef
     dense: ModuleDef
     norm: ModuleDef
-    layer_norm: ModuleDef
-    dropout: ModuleDef
-    drop_path: ModuleDef
-    squeeze_excite: ModuleDef
 
 
 class Classifier(nn.Module):
-    """A classifier of images.
+    """A classifier of images: a network that returns logits and endpoints.
+
+    `model.apply(variables, image, train=False)` takes normalised images, NHWC. In
+    training it uses and updates the batch statistics (`mutable=["batch_stats"]`). It
+    returns the logits [n, num_classes], or the features before them where num_classes
+    is None; and the endpoints by name: `stem`, the outputs of the stages, `pre_logits`
+    and `logits`. The model's own `__call__` says at which strides.
 
     Attributes:
       num_classes: logits to predict; None leaves the head out.
@@ -103,69 +88,49 @@ class Classifier(nn.Module):
     param_dtype: Dtype = jnp.float32
 
     def layers(
-        self,
-        train: bool,
-        *,
-        use_bias: bool = False,
-        kernel_init: Initializer = torch_default,
-        dense_init: Initializer = torch_default,
-        epsilon: float = 1e-5,
-        momentum: float = 0.9,
+        self, train: bool, kernel_init: Initializer, dense_init: Initializer
     ) -> Layers:
         """Binds the options to constructors; blocks never see `train`.
 
         Args:
-          train: whether batch statistics are used and updated, and what is dropped by
-            chance is dropped.
-          use_bias: whether convolutions have one; those before a norm need none.
+          train: whether batch statistics are used and updated.
           kernel_init: of convolutions.
           dense_init: of dense layers.
-          epsilon: added to variances.
-          momentum: share of the old value in a running statistic's new one.
         """
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        convolution = {"conv_general_dilated": self.conv_general_dilated, **types}
         return Layers(
             conv=functools.partial(
                 make_conv,
-                use_bias=use_bias,
+                use_bias=False,
                 kernel_init=kernel_init,
-                **convolution,
+                conv_general_dilated=self.conv_general_dilated,
+                **types,
             ),
             dense=functools.partial(nn.Dense, kernel_init=dense_init, **types),
             norm=functools.partial(
                 nn.BatchNorm,
                 use_running_average=not train,
-                momentum=momentum,
-                epsilon=epsilon,
+                momentum=0.9,  # PyTorch's default of 0.1, said the other way round.
+                epsilon=1e-5,
                 axis_name=self.axis_name,
                 **types,
             ),
-            layer_norm=functools.partial(nn.LayerNorm, epsilon=epsilon, **types),
-            dropout=functools.partial(nn.Dropout, deterministic=not train),
-            drop_path=functools.partial(DropPath, deterministic=not train),
-            squeeze_excite=functools.partial(SqueezeExcite, **convolution),
         )
 
     def classify(
-        self,
-        x: Array,
-        endpoints: Endpoints,
-        head: ModuleDef,
-        dropout: Activation = lambda x: x,
+        self, x: Array, endpoints: Endpoints, dense: ModuleDef
     ) -> tuple[Array, Endpoints]:
         """Ends a network: notes features as `pre_logits`, and as `logits` their scores.
 
         Args:
           x: features [n, c].
           endpoints: what the network has noted so far.
-          head: constructor of the last layer, `Layers.dense` as a rule.
-          dropout: applied before it.
+          dense: constructor of the last layer.
 
         Returns:
           The logits [n, num_classes] (x where num_classes is None) and the endpoints.
         """
         endpoints = {**endpoints, "pre_logits": x}
         if self.num_classes is not None:
-            x = endpoints["logits"] = head(self.num_classes, name="head")(dropout(x))
+            x = endpoints["logits"] = dense(self.num_classes, name="head")(x)
         return x, endpoints

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array
 
 from cnnjax.models._classifier import Classifier
@@ -15,8 +14,8 @@ class StagedClassifier(Classifier):
     """A classifier whose stages consist of blocks.
 
     Attributes:
-      scan: whether the blocks of a stage that are alike run as one loop, so that depth
-        costs no compile time. Their parameters are stacked then, under the name
+      scan: whether the blocks of a stage that are alike run as one loop, so that only
+        one of them is compiled. Their parameters are stacked then, under the name
         `stage1_blocks2to9`; `cnnjax.weights.unroll` and `roll` convert.
       remat: whether a block's inner values are computed again in the backward pass
         instead of being kept, which saves memory.
@@ -31,7 +30,6 @@ class StagedClassifier(Classifier):
         stage: int,
         block: Callable[..., nn.Module],
         options: Sequence[dict[str, Any]],
-        drop_path_rates: Sequence[float] | None = None,
     ) -> Array:
         """Runs the blocks `stage{stage}_block1`, `…_block2`, …
 
@@ -40,36 +38,28 @@ class StagedClassifier(Classifier):
           stage: its number, from 1.
           block: constructor of a block.
           options: of each block, what the constructor takes.
-          drop_path_rates: of each block, its call's second argument, if it has one.
 
         Returns:
           What the last block returns.
         """
 
-        def call(module, x, rate):
-            return module(x) if rate is None else module(x, rate)
+        def step(module, x, _):
+            return module(x), None
 
-        def body(module, x, rate):
-            return call(module, x, rate), None
-
-        if self.remat:
-            call = nn.remat(call)
-            body = nn.remat(body, prevent_cse=False)
-        rates = [None] * len(options) if drop_path_rates is None else drop_path_rates
+        once = nn.remat(step) if self.remat else step
+        repeated = nn.remat(step, prevent_cse=False) if self.remat else step
         # The first changes the shape of its input, so that it is unlike the rest.
         for first, last in [(0, 1), *_runs(options[1:], self.scan)]:
             module = block(**options[first], name=_name(stage, first, last))
-            if last == first + 1:
-                x = call(module, x, rates[first])
-                continue
-            loop = nn.scan(
-                body,
-                variable_axes={"params": 0, "batch_stats": 0},
-                split_rngs={"params": True, "dropout": True},
-                length=last - first,
-            )
-            rate = None if drop_path_rates is None else jnp.array(rates[first:last])
-            x, _ = loop(module, x, rate)
+            run = once
+            if last > first + 1:
+                run = nn.scan(
+                    repeated,
+                    variable_axes={"params": 0, "batch_stats": 0},
+                    split_rngs={"params": True},
+                    length=last - first,
+                )
+            x, _ = run(module, x, None)
         return x
 
 

@@ -17,21 +17,28 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from cnnjax import ops
-from cnnjax.models._classifier import Activation, Endpoints, ModuleDef, he_normal
+from cnnjax.models._classifier import (
+    Activation,
+    Endpoints,
+    ModuleDef,
+    he_normal,
+    torch_default,
+)
 from cnnjax.models._stages import StagedClassifier
 from cnnjax.nn import DeformConv
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with a shortcut (Fig. 5, left).
+class Block(nn.Module):
+    """What both kinds of blocks have.
 
     Attributes:
       features: channels of the stage.
-      strides: of the first convolution.
-      kernel_dilation: of the 3x3 convolutions.
+      strides: of the block.
+      kernel_dilation: of its 3x3 convolutions.
       spatial_conv: constructor of the 3x3 convolutions.
-      conv, norm, act: constructors of the other convolutions and of norms; activation.
-      shortcut: whether the input joins the output; a plain network's does not.
+      conv: constructor of the 1x1 convolutions.
+      norm: constructor of the normalisations.
+      act: activation.
     """
 
     features: int
@@ -41,6 +48,22 @@ class BasicBlock(nn.Module):
     conv: ModuleDef
     norm: ModuleDef
     act: Activation
+
+    def project(self, x: Array, features: int) -> Array:
+        """Brings the input to the output's shape, if it differs (option B)."""
+        if x.shape[-1] == features and self.strides == 1:
+            return x
+        x = self.conv(features, 1, self.strides, name="conv_proj")(x)
+        return self.norm(name="norm_proj")(x)
+
+
+class BasicBlock(Block):
+    """Two 3x3 convolutions with a shortcut (Fig. 5, left).
+
+    Attributes:
+      shortcut: whether the input joins the output; a plain network's does not.
+    """
+
     shortcut: bool = True
 
     @nn.compact
@@ -48,32 +71,21 @@ class BasicBlock(nn.Module):
         conv = functools.partial(
             self.spatial_conv, self.features, 3, kernel_dilation=self.kernel_dilation
         )
-        y = self.act(self.norm()(conv(self.strides)(x)))
-        y = self.norm()(conv()(y))
+        y = self.act(self.norm()(conv(self.strides, name="Conv_0")(x)))
+        y = self.norm()(conv(name="Conv_1")(y))
         if self.shortcut:
-            y += project(x, y.shape[-1], self.strides, self.conv, self.norm)
+            y += self.project(x, self.features)
         return self.act(y)
 
 
-class Bottleneck(nn.Module):
-    """1x1 reduce, 3x3, 1x1 expand, with a shortcut (Fig. 5, right).
+class Bottleneck(Block):
+    """1x1 reduce, 3x3, 1x1 expand by 4, with a shortcut (Fig. 5, right).
 
     Attributes:
-      features: channels of the stage; it returns four times as many.
-      strides, kernel_dilation: of the 3x3 convolution.
-      spatial_conv: constructor of the 3x3 convolution.
-      conv, norm, act: as in BasicBlock.
       groups: of the 3x3 convolution (ResNeXt, "cardinality").
       width: channels of one group, where the stage has 64.
     """
 
-    features: int
-    strides: int
-    kernel_dilation: int
-    spatial_conv: ModuleDef
-    conv: ModuleDef
-    norm: ModuleDef
-    act: Activation
     groups: int = 1
     width: int = 64
 
@@ -91,16 +103,7 @@ class Bottleneck(nn.Module):
         )(y)
         y = self.act(self.norm()(y))
         y = self.norm()(self.conv(4 * self.features, name="Conv_2")(y))
-        return self.act(y + project(x, y.shape[-1], self.strides, self.conv, self.norm))
-
-
-def project(
-    x: Array, features: int, strides: int, conv: ModuleDef, norm: ModuleDef
-) -> Array:
-    """Brings a block's input to its output's shape, if it differs (option B)."""
-    if x.shape[-1] == features and strides == 1:
-        return x
-    return norm(name="norm_proj")(conv(features, 1, strides, name="conv_proj")(x))
+        return self.act(y + self.project(x, 4 * self.features))
 
 
 class ResNet(StagedClassifier, kw_only=True):
@@ -122,19 +125,11 @@ class ResNet(StagedClassifier, kw_only=True):
     def __call__(
         self, image: Float[Array, "n h w c"], *, train: bool = False
     ) -> tuple[Array, Endpoints]:
-        """Applies the network.
+        """Endpoints: stem and stage1 (stride 4), stage2 (8), stage3 (16), stage4 (32).
 
-        Args:
-          image: normalised images, NHWC.
-          train: whether batch statistics are used and updated (needs
-            mutable=["batch_stats"]).
-
-        Returns:
-          The logits [n, num_classes], or the pooled features where num_classes is None;
-          and the endpoints: stem and stage1 (stride 4), stage2 (8), stage3 (16), stage4
-          (32, or output_stride), pre_logits, logits.
+        The strides end at output_stride.
         """
-        conv, dense, norm, *_ = self.layers(train, kernel_init=he_normal)
+        conv, dense, norm = self.layers(train, he_normal, torch_default)
         deform_conv = functools.partial(
             conv, layer=functools.partial(DeformConv, modulated=False)
         )

@@ -64,21 +64,19 @@ class DropPath(nn.Module):
     Source: Huang et al., 2016, https://arxiv.org/abs/1603.09382.
     """
 
-    rate: Float[Array, ""] | float
+    rate: float
     deterministic: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, " n *rest"]) -> Float[Array, " n *rest"]:
         """Applies the layer; unless deterministic it needs the `dropout` stream."""
-        constant = isinstance(self.rate, float | int)
-        if self.deterministic or (constant and self.rate == 0):
+        if self.deterministic or self.rate == 0:
             return x
-        if constant and self.rate == 1:
+        if self.rate == 1:
             return jnp.zeros_like(x)  # Not x / 0, whose gradient is NaN.
         shape = (x.shape[0],) + (1,) * (x.ndim - 1)
         kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, shape)
-        scaled = (x / (1 - self.rate)).astype(x.dtype)
-        return jnp.where(kept, scaled, jnp.zeros((), x.dtype))
+        return jnp.where(kept, x / (1 - self.rate), jnp.zeros((), x.dtype))
 
 
 class LayerScale(nn.Module):

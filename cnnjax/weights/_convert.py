@@ -5,21 +5,21 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import flax.linen as nn
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import errors, registry
-from cnnjax.weights import _names
+from cnnjax.models import Classifier
+from cnnjax.weights._names import namer
 from cnnjax.weights._stacking import unroll
 
 
 Variables = dict[str, Any]
 
-# What a state_dict holds besides parameters and statistics: a constant of attention.
-CONSTANTS = re.compile(r".*\.(num_batches_tracked|relative_position_index)")
+# What a state_dict holds besides parameters and statistics.
+COUNTER = re.compile(r".*\.num_batches_tracked")
 
 
 def from_torch(
@@ -34,14 +34,13 @@ def from_torch(
 
     Args:
       name: a name from `cnnjax.list_models()`.
-      state_dict: arrays by the names of torchvision, timm, pytorchcv or a package of
-        weights, in PyTorch's layout. The numbers of classes and of the images' channels
-        are read off it.
+      state_dict: arrays by the names of the reference, in PyTorch's layout. The numbers
+        of classes and of the images' channels are read off it.
       num_classes: another number than the file's; the head is left out then and begins
         at 0, with a warning.
-      in_channels: another number than the file's; the first kernel is repeated over the
-        channels (and scaled, or summed up for one) then, with a warning.
-      **options: of the model, e.g. `shortcut="pad"`, where its parameters depend on it.
+      in_channels: another number than the file's; the first kernel is summed up for one
+        channel, or repeated over more and scaled, with a warning.
+      **options: of the model, where its parameters depend on them.
 
     Returns:
       {"params": …, "batch_stats": …} for `cnnjax.create(name, num_classes=…)`.
@@ -52,48 +51,54 @@ def from_torch(
     state = {key: np.asarray(value) for key, value in state_dict.items()}
     if state and all(key.startswith("module.") for key in state):  # DataParallel's.
         state = {key.removeprefix("module."): value for key, value in state.items()}
-    state = {key: a for key, a in state.items() if not CONSTANTS.fullmatch(key)}
     model = registry.create(name, **options)
-    named = max(
-        _names.sources(model),
-        key=lambda source: len(_keys(source, shapes_of(model)) & state.keys()),
-    )
-    classes = named("params/head/bias")
-    if classes is None or classes.key not in state:
+    key_of = namer(model)
+    classes = state.get(key_of("params/head/bias"))
+    if classes is None or classes.ndim != 1:
         raise errors.UserError(
-            f"these weights have no head that {name} knows; {_few(state)}"
+            f"these weights lack the head of {name}; they have {_few(state)}"
         )
-    model = model.clone(num_classes=len(state[classes.key]))
+    model = model.clone(num_classes=len(classes))
     shapes = shapes_of(model)
+    first = _first_kernel(model)
 
-    variables, problems, left = {}, [], dict(state)
-    for path, shape in shapes.items():
-        target = _name(named, path, name)
-        value = left.pop(target.key, None)
-        if value is None:
-            problems.append(f"missing {target.key}")
+    variables, problems = {}, []
+    left = {key: value for key, value in state.items() if not COUNTER.fullmatch(key)}
+    for path, wanted in shapes.items():
+        key = key_of(path)
+        if key not in left:
+            problems.append(f"missing {key}")
             continue
-        ours = _from_reference(path, value, shape.shape)
-        if ours.shape != shape.shape and not _only_channels(ours.shape, shape.shape):
-            problems.append(f"{target.key} has shape {value.shape}")
-        variables[path] = ours
+        value = left.pop(key)
+        shape = _transposed_shape(path, wanted.shape)
+        if path == first and value.ndim == len(shape):
+            shape = (shape[0], value.shape[1], *shape[2:])
+        if value.shape != shape:
+            problems.append(f"{key} has shape {value.shape} instead of {shape}")
+            continue
+        variables[path] = _to_ours(path, value)
     problems += [f"unexpected {key}" for key in left]
     if problems:
         raise errors.UserError(f"these are not weights of {name}: {_few(problems)}")
 
-    if num_classes is not None and num_classes != model.num_classes:
+    if num_classes not in (None, model.num_classes):
         warnings.warn(
             f"left out the head of {model.num_classes} classes; that of {num_classes} "
             f"begins at 0",
             stacklevel=2,
         )
-        for path in variables:
+        for path, value in variables.items():
             if path.startswith("params/head/"):
-                shape = (*variables[path].shape[:-1], num_classes)
-                variables[path] = np.zeros(shape, variables[path].dtype)
-    if in_channels is not None:
-        _adapt_channels(variables, model, in_channels)
-    return _nested(variables)
+                shape = (*value.shape[:-1], num_classes)
+                variables[path] = np.zeros(shape, value.dtype)
+    channels = variables[first].shape[2]
+    if in_channels not in (None, channels):
+        warnings.warn(
+            f"made the first kernel, of {channels} channels, one of {in_channels}",
+            stacklevel=2,
+        )
+        variables[first] = _with_channels(variables[first], in_channels)
+    return flax.traverse_util.unflatten_dict(variables, sep="/")
 
 
 def to_torch(
@@ -110,83 +115,71 @@ def to_torch(
       The state_dict, with `num_batches_tracked` 0.
 
     Raises:
-      UserError: if the variables have a name that the model does not.
+      UserError: names every variable that is missing or unexpected.
     """
-    named = _names.sources(registry.create(name, **options))[0]
+    model = registry.create(name, **options)
+    key_of = namer(model)
     flat = flax.traverse_util.flatten_dict(unroll(variables), sep="/")
+    wanted = shapes_of(model).keys()
+    problems = [f"missing {path}" for path in wanted if path not in flat]
+    problems += [f"unexpected {path}" for path in flat if path not in wanted]
+    if problems:
+        raise errors.UserError(f"these are no variables of {name}: {_few(problems)}")
     state = {}
     for path, value in flat.items():
-        target = _name(named, path, name)
-        state[target.key] = _to_reference(path, np.asarray(value), target.shape)
-        if path.startswith("batch_stats/") and path.endswith("/mean"):
-            counter = target.key.removesuffix("running_mean") + "num_batches_tracked"
+        key = key_of(path)
+        state[key] = _to_theirs(path, np.asarray(value))
+        if key.endswith(".running_mean"):
+            counter = key.removesuffix("running_mean") + "num_batches_tracked"
             state[counter] = np.zeros((), np.int64)
     return state
 
 
-def shapes_of(model: nn.Module, in_channels: int = 3) -> dict[str, Any]:
-    """Returns the shapes of a model's variables by path; nothing is computed."""
-    size = getattr(model, "image_size", 224)
+def shapes_of(model: Classifier, in_channels: int = 3) -> dict[str, Any]:
+    """Returns the shapes of a model's variables by path; nothing is computed.
+
+    Args:
+      model: whose blocks have parameters of their own here, even if it scans them.
+      in_channels: channels of its images.
+    """
+    size = model.image_size
     image = jax.ShapeDtypeStruct((1, size, size, in_channels), jnp.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), image)
     return flax.traverse_util.flatten_dict(unroll(shapes), sep="/")
 
 
-def _keys(source, paths: Iterable[str]) -> set[str]:
-    return {name.key for path in paths if (name := source(path)) is not None}
+def _first_kernel(model: Classifier) -> str:
+    """Returns the path of the only parameter that depends on the images' channels."""
+    one, two = (shapes_of(model, in_channels) for in_channels in (1, 2))
+    (first,) = (path for path in one if one[path].shape != two[path].shape)
+    return first
 
 
-def _name(named, path: str, name: str) -> _names.Name:
-    target = named(path)
-    if target is None:
-        raise errors.UserError(f"{name} of the reference has no counterpart of {path}")
-    return target
-
-
-def _from_reference(path: str, value: np.ndarray, shape: tuple[int, ...]):
-    if path.endswith("/kernel"):
-        axes = (*range(2, value.ndim), 1, 0)
-        return np.ascontiguousarray(value.transpose(axes))
-    return value.reshape(shape) if value.size == np.prod(shape) else value
-
-
-def _to_reference(path: str, value: np.ndarray, shape: tuple[int, ...] | None):
-    if path.endswith("/kernel"):
-        axes = (value.ndim - 1, value.ndim - 2, *range(value.ndim - 2))
-        value = np.ascontiguousarray(value.transpose(axes))
-    return value if shape is None else value.reshape(shape)
-
-
-def _only_channels(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Whether a kernel is the first one's, for images of another number of channels."""
-    return (
-        len(found) == 4
-        and wanted[2] == 3
-        and found == (*wanted[:2], found[2], wanted[3])
-    )
-
-
-def _adapt_channels(variables: dict[str, Any], model: nn.Module, in_channels: int):
-    shapes, others = shapes_of(model), shapes_of(model, in_channels=5)
-    (first,) = (path for path in shapes if shapes[path].shape != others[path].shape)
-    kernel = variables[first]
+def _with_channels(kernel: np.ndarray, in_channels: int) -> np.ndarray:
     channels = kernel.shape[2]
-    if channels == in_channels:
-        return
-    warnings.warn(
-        f"made the first kernel, of {channels} channels, one of {in_channels}",
-        stacklevel=3,
-    )
     if in_channels == 1:
         adapted = kernel.sum(axis=2, keepdims=True, dtype=np.float32)
     else:
         repeated = kernel[:, :, np.arange(in_channels) % channels]
         adapted = repeated * (channels / in_channels)
-    variables[first] = adapted.astype(kernel.dtype)
+    return adapted.astype(kernel.dtype)
 
 
-def _nested(variables: dict[str, Any]) -> Variables:
-    return flax.traverse_util.unflatten_dict(variables, sep="/")
+def _transposed_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return _to_theirs(path, np.broadcast_to(np.int8(0), shape)).shape
+
+
+def _to_ours(path: str, value: np.ndarray) -> np.ndarray:
+    """Kernels are [out, in, …] in PyTorch, and […, in, out] here."""
+    if path.endswith("/kernel"):
+        value = np.ascontiguousarray(np.moveaxis(value, (1, 0), (-2, -1)))
+    return value
+
+
+def _to_theirs(path: str, value: np.ndarray) -> np.ndarray:
+    if path.endswith("/kernel"):
+        value = np.ascontiguousarray(np.moveaxis(value, (-2, -1), (1, 0)))
+    return value
 
 
 def _few(names: Iterable[str], most: int = 20) -> str:

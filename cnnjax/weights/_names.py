@@ -2,13 +2,12 @@
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable
 
 import flax.linen as nn
 
+from cnnjax import errors
 
-Table = Mapping[str, str | tuple[str, tuple[int, ...]]]
 
 LEAVES = {
     "kernel": "weight",
@@ -19,18 +18,6 @@ LEAVES = {
 }
 
 
-class Name(NamedTuple):
-    """A parameter in a reference implementation.
-
-    Attributes:
-      key: its name in a state_dict.
-      shape: that it has there, if that is not its own; -1 once for what is left.
-    """
-
-    key: str
-    shape: tuple[int, ...] | None = None
-
-
 class _Number(int):
     """An integer that a format specification is added to."""
 
@@ -38,32 +25,24 @@ class _Number(int):
         return str(int(self) + int(spec or 0))
 
 
-def _fields(match: re.Match) -> dict[str, _Number]:
-    return {name: _Number(value) for name, value in match.groupdict().items()}
+def namer(model: nn.Module) -> Callable[[str], str]:
+    """Returns the function that names a model's paths, e.g. `params/stem/kernel`.
 
-
-def namer(table: Table) -> Callable[[str], Name | None]:
-    """Returns the function that names a path, `params/stem/kernel` for instance."""
-    rules = []
-    for pattern, name in table.items():
-        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9]+)", re.escape(pattern))
-        template, shape = (name, None) if isinstance(name, str) else name
-        rules.append((re.compile(pattern), template, shape))
-
-    def named(path: str) -> Name | None:
-        _, _, path = path.partition("/")
-        module, _, leaf = path.rpartition("/")
-        for whole, suffix in ((path, ""), (module, f".{LEAVES.get(leaf, leaf)}")):
-            for pattern, template, shape in rules:
-                if match := pattern.fullmatch(whole):
-                    return Name(template.format(**_fields(match)) + suffix, shape)
-        return None
-
-    return named
-
-
-def sources(model: nn.Module) -> list[Callable[[str], Name | None]]:
-    """Returns the namers of a model, that of its golden source first."""
+    It raises a UserError for a path without a counterpart.
+    """
     family = type(model).__module__.rpartition(".")[2]
-    module = importlib.import_module(f"cnnjax.weights.names.{family}")
-    return [namer(source(model)) for source in module.SOURCES]
+    table = importlib.import_module(f"cnnjax.weights.names.{family}").NAMES
+    rules = [
+        (re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9]+)", re.escape(ours)), theirs)
+        for ours, theirs in table.items()
+    ]
+
+    def name(path: str) -> str:
+        module, _, leaf = path.partition("/")[2].rpartition("/")
+        for pattern, template in rules:
+            if match := re.fullmatch(pattern, module):
+                fields = {key: _Number(n) for key, n in match.groupdict().items()}
+                return f"{template.format(**fields)}.{LEAVES[leaf]}"
+        raise errors.UserError(f"the reference of {family} has nothing like {path}")
+
+    return name

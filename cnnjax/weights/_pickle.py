@@ -33,6 +33,9 @@ DTYPES = {
 }
 
 
+MAX_DIMENSIONS = 64  # NumPy's.
+
+
 class Storage(NamedTuple):
     """Where a tensor's numbers are.
 
@@ -81,21 +84,27 @@ class Tensor(NamedTuple):
         ).copy()
 
 
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**48  # More than any file holds.
+
+
 def _sizes(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, tuple | list) or not all(type(n) is int for n in value):
-        raise UserError("a tensor's sizes are not numbers")
-    if any(n < 0 for n in value):
-        raise UserError("a tensor has a negative size")
+    if not isinstance(value, tuple | list) or not all(map(_is_size, value)):
+        raise UserError("a tensor's sizes are no sizes")
+    if len(value) > MAX_DIMENSIONS or math.prod(filter(None, value)) >= 2**48:
+        raise UserError("a tensor has more sizes than an array can")
     return tuple(value)
 
 
 def _tensor(storage, offset, shape, strides, *_) -> Tensor:
-    if not isinstance(storage, Storage) or type(offset) is not int or offset < 0:
+    if not isinstance(storage, Storage) or not _is_size(offset):
         raise UserError("a tensor has no storage")
-    shape, strides = _sizes(shape), _sizes(strides)
+    shape = _sizes(shape)
+    if not isinstance(strides, tuple | list) or not all(map(_is_size, strides)):
+        raise UserError("a tensor's strides are no sizes")
     if len(shape) != len(strides):
         raise UserError("a tensor has more sizes than strides")
-    return Tensor(storage, offset, shape, strides)
+    return Tensor(storage, offset, shape, tuple(strides))
 
 
 def _parameter(tensor, *_) -> Tensor:
@@ -134,14 +143,14 @@ def _storage(pid: Any) -> Storage:
         kind != "storage"
         or not isinstance(dtype, np.dtype)
         or not isinstance(key, str)
-        or any(type(n) is not int or n < 0 for n in (start, size))
+        or not (_is_size(start) and _is_size(size))
     ):
         raise UserError("refers to something that is no storage")
     return Storage(dtype, key, size, start)
 
 
 class _Machine:
-    """The stack, its marks and the memo; one method per kind of instruction."""
+    """The stack, its marks and the memo that the instructions work on."""
 
     def __init__(self):
         self.stack: list[Any] = []
@@ -157,17 +166,12 @@ class _Machine:
     def run(self, name: str, argument: Any) -> None:
         stack = self.stack
         match name:
-            case "PROTO" | "FRAME":
-                pass
-            case "STOP":
-                if len(stack) != 1:
-                    raise UserError("the pickle does not end with one object")
+            case "STOP" if len(stack) != 1:
+                raise UserError("the pickle does not end with one object")
+            case "PROTO" | "FRAME" | "STOP":
+                return  # They say something about the pickle, not what to build.
             case "MARK":
                 self.marks.append(len(stack))
-            case "POP":
-                stack.pop()
-            case "POP_MARK":
-                self.above_mark()
             case "NONE" | "NEWTRUE" | "NEWFALSE":
                 stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[name])
             case "EMPTY_DICT" | "EMPTY_LIST" | "EMPTY_TUPLE":
@@ -185,14 +189,14 @@ class _Machine:
             case "GET" | "BINGET" | "LONG_BINGET":
                 stack.append(self.memo[argument])
             case "APPEND" | "APPENDS":
-                items = [stack.pop()] if name == "APPEND" else self.above_mark()
+                if name == "APPEND":
+                    self.marks.append(len(stack) - 1)
+                items = self.above_mark()
                 _is(stack[-1], list).extend(items)
             case "SETITEM" | "SETITEMS":
-                items = stack[-2:] if name == "SETITEM" else None
-                if items is None:
-                    items = self.above_mark()
-                else:
-                    del stack[-2:]
+                if name == "SETITEM":
+                    self.marks.append(len(stack) - 2)
+                items = self.above_mark()
                 if not all(isinstance(key, str | int) for key in items[::2]):
                     raise UserError("has keys that are no names")
                 target = _is(stack[-1], dict)

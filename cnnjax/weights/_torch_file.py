@@ -1,7 +1,9 @@
 """PyTorch's files: the zip format, and the pickles in a row that came before it."""
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,7 +64,12 @@ def _zipped(file: io.BufferedIOBase) -> tuple[Any, dict[str, np.ndarray]]:
                     raise UserError(f"lacks the storage {storage.key}")
                 storages[storage.key] = _numbers(read(name), storage)
             return value, storages
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
+    except UserError:
+        raise
+    except (
+        *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+        *(RuntimeError, ValueError, OverflowError, MemoryError),
+    ) as error:  # RuntimeError: encrypted, or compressed in a way that Python lacks.
         raise UserError(f"the zip file is damaged ({error})") from error
 
 

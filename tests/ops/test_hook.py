@@ -49,7 +49,8 @@ def assert_same_and_faster(slow, fast, *arguments):
             start = time.perf_counter()
             jax.block_until_ready(run(*arguments))
             times[name].append(time.perf_counter() - start)
-    assert np.median(times["fast"]) < 0.7 * np.median(times["slow"])
+    # The least time of each is what other programs have disturbed least.
+    assert min(times["fast"]) < 0.7 * min(times["slow"])
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def test_equals_the_reference(file, name):
     model = cnnjax.create(name, num_classes=golden["output"].shape[1])
     logits, _ = jax.jit(model.apply)(variables, images)
     error = np.abs(logits - golden["output"]).max() / np.std(golden["output"])
-    assert error < 1e-3
+    assert error < 1e-5, error  # Measured: up to 3e-6.
     assert sum(a.size for a in jax.tree.leaves(variables["params"])) == golden["params"]
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch_files
 
 from cnnjax import errors
-from cnnjax.weights import _torch_file
+from cnnjax.weights import _pickle, _torch_file
 
 
 STATE = {
@@ -55,6 +55,36 @@ def test_damaged_files_are_errors_or_other_numbers(tmp_path, data):
             assert "weights.pth" in str(error)
         else:
             assert i < 600 and all(type(a) is np.ndarray for a in state.values())
+
+
+STORAGE = _pickle.Storage(np.dtype(np.float32), "0", 6)
+
+
+def test_views_of_a_storage():
+    numbers = np.arange(6, dtype=np.float32)
+    turned = _pickle.Tensor(STORAGE, 1, (2, 2), (1, 2)).view(numbers)
+    np.testing.assert_array_equal(turned, [[1, 3], [2, 4]])
+    assert turned.flags.c_contiguous and turned.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("offset", "shape", "strides"),
+    [(0, (7,), (1,)), (3, (2, 2), (2, 1)), (7, (1,), (1,)), (0, (2**40,), (0,))],
+)
+def test_views_stay_in_their_storage(offset, shape, strides):
+    tensor = _pickle.Tensor(STORAGE, offset, shape, strides)
+    with pytest.raises(errors.UserError, match="leaves its storage"):
+        tensor.view(np.zeros(6, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides"),
+    [((-1,), (1,)), ((2**62, 0), (1, 1)), ((1,) * 99, (1,) * 99), ((2,), (1, 1))],
+)
+@pytest.mark.parametrize("offset", [0, pytest.param(10**5000, id="vast")])
+def test_impossible_tensors_are_refused(offset, shape, strides):
+    with pytest.raises(errors.UserError):
+        _pickle._tensor(STORAGE, offset, shape, strides)
 
 
 class Hostile:

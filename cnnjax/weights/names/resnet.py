@@ -1,18 +1,13 @@
-"""ResNets for large images: torchvision's names are everybody's."""
+"""ResNets for large images, as torchvision (and everybody) calls them."""
 
-
-def torchvision(model):
-    return {
-        "stem": "conv1",
-        "stem_norm": "bn1",
-        "stage{s}_block{b}/Conv_{i}": "layer{s}.{b:-1}.conv{i:+1}",
-        "stage{s}_block{b}/BatchNorm_{i}": "layer{s}.{b:-1}.bn{i:+1}",
-        "stage{s}_block{b}/conv_proj": "layer{s}.{b:-1}.downsample.0",
-        "stage{s}_block{b}/norm_proj": "layer{s}.{b:-1}.downsample.1",
-        "stage{s}_block{b}/DeformConv_0": "layer{s}.{b:-1}.conv2",
-        "stage{s}_block{b}/DeformConv_0/offset": "layer{s}.{b:-1}.conv2_offset",
-        "head": "fc",
-    }
-
-
-SOURCES = (torchvision,)
+BLOCK = "layer{s}.{b:-1}"
+NAMES = {
+    "stem": "conv1",
+    "stem_norm": "bn1",
+    "stage{s}_block{b}/Conv_{i}": BLOCK + ".conv{i:+1}",
+    "stage{s}_block{b}/Conv_{i}/offset": BLOCK + ".conv{i:+1}_offset",
+    "stage{s}_block{b}/BatchNorm_{i}": BLOCK + ".bn{i:+1}",
+    "stage{s}_block{b}/conv_proj": BLOCK + ".downsample.0",
+    "stage{s}_block{b}/norm_proj": BLOCK + ".downsample.1",
+    "head": "fc",
+}
