@@ -34,7 +34,7 @@ class Block(nn.Module):
     Attributes:
       features: channels of the stage.
       strides: of the block.
-      kernel_dilation: of its 3x3 convolutions.
+      kernel_dilations: of 3x3 convolutions, up to and after the one with the strides.
       spatial_conv: constructor of the 3x3 convolutions.
       conv: constructor of the 1x1 convolutions.
       norm: constructor of the normalisations.
@@ -43,7 +43,7 @@ class Block(nn.Module):
 
     features: int
     strides: int
-    kernel_dilation: int
+    kernel_dilations: tuple[int, int]
     spatial_conv: ModuleDef
     conv: ModuleDef
     norm: ModuleDef
@@ -68,11 +68,11 @@ class BasicBlock(Block):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c2"]:
-        conv = functools.partial(
-            self.spatial_conv, self.features, 3, kernel_dilation=self.kernel_dilation
-        )
-        y = self.act(self.norm()(conv(self.strides, name="Conv_0")(x)))
-        y = self.norm()(conv(name="Conv_1")(y))
+        conv = functools.partial(self.spatial_conv, self.features, 3)
+        first, second = self.kernel_dilations
+        y = conv(self.strides, kernel_dilation=first, name="Conv_0")(x)
+        y = self.act(self.norm()(y))
+        y = self.norm()(conv(kernel_dilation=second, name="Conv_1")(y))
         if self.shortcut:
             y += self.project(x, self.features)
         return self.act(y)
@@ -97,7 +97,7 @@ class Bottleneck(Block):
             width,
             3,
             self.strides,
-            kernel_dilation=self.kernel_dilation,
+            kernel_dilation=self.kernel_dilations[0],
             feature_group_count=self.groups,
             name="Conv_1",
         )(y)
@@ -147,7 +147,7 @@ class ResNet(StagedClassifier, kw_only=True):
                 {
                     "features": 64 * 2 ** (stage - 1),
                     "strides": strides if j == 0 else 1,
-                    "kernel_dilation": before if j == 0 else dilation,
+                    "kernel_dilations": (before if j == 0 else dilation, dilation),
                     "spatial_conv": deform_conv
                     if left - j <= self.deformable_blocks
                     else conv,

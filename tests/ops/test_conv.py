@@ -39,6 +39,15 @@ CASES = {
     "grouped": case((2, 5, 4, 4), (3, 3, 2, 6), padding=1, groups=2),
     "transposed": case((2, 4, 3, 4), (4, 4, 4, 6), padding=2, lhs_dilation=2),
 }
+# Rows and columns must not be mistaken for each other.
+for name, strides, dilation in (
+    ("depthwise", (2, 1), (1, 2)),
+    ("im2col", (2, 1), (1, 2)),
+    ("dense", (1, 2), (2, 1)),
+    ("pointwise", (2, 1), (1, 1)),
+):
+    CASES[name] |= {"window_strides": strides, "rhs_dilation": dilation}
+CASES["transposed"]["lhs_dilation"] = (2, 3)
 
 
 @pytest.fixture(params=CASES)
