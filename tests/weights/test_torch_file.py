@@ -122,7 +122,7 @@ def test_refusal_names_what_was_refused(tmp_path):
 
 def test_compressed_entries_are_refused(tmp_path):
     pickled = pickle.dumps("a" * 10_000_000, 2)
-    with pytest.raises(errors.UserError, match="data.pkl is compressed"):
+    with pytest.raises(errors.UserError, match=r"data\.pkl is compressed"):
         load(tmp_path, as_zip(pickled, zipfile.ZIP_DEFLATED))
 
 
