@@ -10,7 +10,7 @@ from cnnjax import errors
 
 
 if TYPE_CHECKING:
-    from cnnjax.models import Classifier
+    from cnnjax.models import Classifier, Paper
 
 FAMILIES = (
     "cnnjax.models.resnet",
@@ -53,3 +53,27 @@ def create(name: str, **options: Any) -> "Classifier":
 def list_models(pattern: str = "*") -> list[str]:
     """Returns the sorted names that match a shell pattern, e.g. "resnet*"."""
     return sorted(fnmatch.filter(_variants(), pattern))
+
+
+def paper(name: str) -> "Paper":
+    """Returns where a variant was published.
+
+    Args:
+      name: a name from `list_models()`.
+
+    Raises:
+      UserError: if there is no such variant; suggests the near ones.
+    """
+    variants = _variants()
+    if name not in variants:
+        raise errors.unknown("model", name, variants)
+    (module,) = (
+        module
+        for module in map(importlib.import_module, FAMILIES)
+        if name in module.VARIANTS
+    )
+    return next(
+        paper
+        for pattern, paper in module.PAPERS.items()
+        if fnmatch.fnmatch(name, pattern)
+    )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from cnnjax.models._classifier import Classifier
@@ -30,6 +31,7 @@ class StagedClassifier(Classifier):
         stage: int,
         block: Callable[..., nn.Module],
         options: Sequence[dict[str, Any]],
+        drop_path_rates: Sequence[float] | None = None,
     ) -> Array:
         """Runs the blocks `stage{stage}_block1`, `…_block2`, …
 
@@ -38,28 +40,32 @@ class StagedClassifier(Classifier):
           stage: its number, from 1.
           block: constructor of a block.
           options: of each block, what the constructor takes.
+          drop_path_rates: of each block, its call's second argument, if it has one (an
+            argument, since like blocks of one loop differ in it).
 
         Returns:
           What the last block returns.
         """
 
-        def step(module, x, _):
-            return module(x), None
+        def step(module, x, rate):
+            return (module(x) if rate is None else module(x, rate)), None
 
         once = nn.remat(step) if self.remat else step
         repeated = nn.remat(step, prevent_cse=False) if self.remat else step
         # The first changes the shape of its input, so that it is unlike the rest.
         for first, last in [(0, 1), *_runs(options[1:], self.scan)]:
             module = block(**options[first], name=_name(stage, first, last))
-            run = once
-            if last > first + 1:
-                run = nn.scan(
-                    repeated,
-                    variable_axes={"params": 0, "batch_stats": 0},
-                    split_rngs={"params": True},
-                    length=last - first,
-                )
-            x, _ = run(module, x, None)
+            rates = None if drop_path_rates is None else drop_path_rates[first:last]
+            if last == first + 1:
+                x, _ = once(module, x, rates and rates[0])
+                continue
+            loop = nn.scan(
+                repeated,
+                variable_axes={"params": 0, "batch_stats": 0},
+                split_rngs={"params": True, "dropout": True},
+                length=last - first,
+            )
+            x, _ = loop(module, x, rates and jnp.array(rates))
         return x
 
 

@@ -1,9 +1,7 @@
 """ResNet and its kin for large images: ResNeXt, Wide ResNet, plain networks.
 
-Papers: He et al., 2015, https://arxiv.org/abs/1512.03385; Xie et al., 2016,
-https://arxiv.org/abs/1611.05431 (ResNeXt); Zagoruyko and Komodakis, 2016,
-https://arxiv.org/abs/1605.07146 (Wide ResNet); Dai et al., 2017,
-https://arxiv.org/abs/1703.06211 (deformable blocks).
+`PAPERS` has their sources; deformable blocks are of Dai et al., 2017,
+https://arxiv.org/abs/1703.06211.
 
 Deviation: the stride of a bottleneck is on its 3x3 convolution, not on its first 1x1,
 as in all the weights that people share ("version 1.5").
@@ -21,8 +19,8 @@ from cnnjax.models._classifier import (
     Activation,
     Endpoints,
     ModuleDef,
+    Paper,
     he_normal,
-    torch_default,
 )
 from cnnjax.models._stages import StagedClassifier
 from cnnjax.nn import DeformConv
@@ -129,7 +127,8 @@ class ResNet(StagedClassifier, kw_only=True):
 
         The strides end at output_stride.
         """
-        conv, dense, norm = self.layers(train, he_normal, torch_default)
+        layers = self.layers(train, he_normal)
+        conv, norm = layers.conv, layers.norm
         deform_conv = functools.partial(
             conv, layer=functools.partial(DeformConv, modulated=False)
         )
@@ -157,7 +156,16 @@ class ResNet(StagedClassifier, kw_only=True):
             left -= depth
             block = functools.partial(self.block, conv=conv, norm=norm, act=nn.relu)
             x = out[f"stage{stage}"] = self.run_stage(x, stage, block, options)
-        return self.classify(ops.global_avg_pool(x), out, dense)
+        return self.classify(ops.global_avg_pool(x), out, layers.dense)
+
+
+PAPERS = {
+    "resnext*": Paper("Xie et al.", 2016, "https://arxiv.org/abs/1611.05431"),
+    "wide_resnet*": Paper(
+        "Zagoruyko and Komodakis", 2016, "https://arxiv.org/abs/1605.07146"
+    ),
+    "*": Paper("He et al.", 2015, "https://arxiv.org/abs/1512.03385"),
+}
 
 
 def _variants():

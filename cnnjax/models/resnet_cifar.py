@@ -1,7 +1,5 @@
 """CIFAR ResNets and their plain counterparts (He et al., 2015, section 4.2).
 
-Paper: https://arxiv.org/abs/1512.03385.
-
 Deviation: the paper uses option A (parameter-free shortcuts) on CIFAR; the default
 here is option B (projections), as in the reference implementations whose weights
 people share. `shortcut="pad"` gives option A.
@@ -16,7 +14,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from cnnjax import ops
-from cnnjax.models._classifier import Activation, Endpoints, ModuleDef, he_normal
+from cnnjax.models._classifier import (
+    Activation,
+    Endpoints,
+    ModuleDef,
+    Paper,
+    he_normal,
+)
 from cnnjax.models._stages import StagedClassifier
 
 
@@ -80,9 +84,8 @@ class CifarResNet(StagedClassifier, kw_only=True):
     ) -> tuple[Array, Endpoints]:
         """Endpoints: stem and stage1 (stride 1), stage2 (2), stage3 (4)."""
         # The README's accuracies were measured with this initialisation of the head.
-        conv, dense, norm = self.layers(
-            train, he_normal, nn.initializers.lecun_normal()
-        )
+        layers = self.layers(train, he_normal, nn.initializers.lecun_normal())
+        conv, norm = layers.conv, layers.norm
         block = functools.partial(
             CifarBlock, shortcut=self.shortcut, conv=conv, norm=norm, act=self.act
         )
@@ -99,8 +102,10 @@ class CifarResNet(StagedClassifier, kw_only=True):
                 for j in range(depth)
             ]
             x = out[f"stage{stage}"] = self.run_stage(x, stage, block, options)
-        return self.classify(ops.global_avg_pool(x), out, dense)
+        return self.classify(ops.global_avg_pool(x), out, layers.dense)
 
+
+PAPERS = {"*": Paper("He et al.", 2015, "https://arxiv.org/abs/1512.03385")}
 
 # Table 6 and section 4.2: 6n + 2 layers, with shortcuts and without.
 VARIANTS = {

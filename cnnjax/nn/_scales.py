@@ -5,7 +5,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.typing import Dtype
+from flax.typing import Dtype, Initializer
 from jaxtyping import Array, Float
 
 from cnnjax import ops
@@ -20,6 +20,7 @@ class SqueezeExcite(nn.Module):
       features: channels between the two 1x1 convolutions.
       act: activation between them.
       gate: activation after them.
+      kernel_init: of both kernels.
       conv_general_dilated: the convolution, with lax's signature.
       dtype: computation dtype (default: promoted from input and params).
       param_dtype: parameter dtype.
@@ -30,6 +31,7 @@ class SqueezeExcite(nn.Module):
     features: int
     act: Callable[[Array], Array] = ops.relu
     gate: Callable[[Array], Array] = nn.sigmoid
+    kernel_init: Initializer = nn.initializers.lecun_normal()
     conv_general_dilated: Callable[..., Array] = ops.conv_general_dilated
     dtype: Dtype | None = None
     param_dtype: Dtype = jnp.float32
@@ -40,6 +42,7 @@ class SqueezeExcite(nn.Module):
             return nn.Conv(
                 features,
                 (1, 1),
+                kernel_init=self.kernel_init,
                 conv_general_dilated=self.conv_general_dilated,
                 dtype=self.dtype,
                 param_dtype=self.param_dtype,
@@ -64,19 +67,20 @@ class DropPath(nn.Module):
     Source: Huang et al., 2016, https://arxiv.org/abs/1603.09382.
     """
 
-    rate: float
+    rate: Float[Array, ""] | float
     deterministic: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, " n *rest"]) -> Float[Array, " n *rest"]:
         """Applies the layer; unless deterministic it needs the `dropout` stream."""
-        if self.deterministic or self.rate == 0:
+        constant = isinstance(self.rate, float | int)
+        if self.deterministic or (constant and self.rate == 0):
             return x
-        if self.rate == 1:
-            return jnp.zeros_like(x)  # Not x / 0, whose gradient is NaN.
         shape = (x.shape[0],) + (1,) * (x.ndim - 1)
         kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, shape)
-        return jnp.where(kept, x / (1 - self.rate), jnp.zeros((), x.dtype))
+        # At rate 1 none is kept; x / 0 would give NaN gradients all the same.
+        scaled = x / jnp.where(self.rate == 1, 1, 1 - self.rate)
+        return jnp.where(kept, scaled.astype(x.dtype), jnp.zeros((), x.dtype))
 
 
 class LayerScale(nn.Module):

@@ -12,14 +12,15 @@ import numpy as np
 
 from cnnjax import errors, registry
 from cnnjax.models import Classifier
-from cnnjax.weights._names import namer
+from cnnjax.weights._names import Name, Namer, namers
 from cnnjax.weights._stacking import unroll
 
 
 Variables = dict[str, Any]
 
-# What a state_dict holds besides parameters and statistics.
-COUNTER = re.compile(r".*\.num_batches_tracked")
+# What a state_dict holds besides parameters and statistics: counters, and a constant of
+# attention.
+NO_VARIABLE = re.compile(r".*\.(num_batches_tracked|relative_position_index)")
 
 
 def from_torch(
@@ -34,8 +35,9 @@ def from_torch(
 
     Args:
       name: a name from `cnnjax.list_models()`.
-      state_dict: arrays by the names of the reference, in PyTorch's layout. The numbers
-        of classes and of the images' channels are read off it.
+      state_dict: arrays by the names of torchvision, timm, pytorchcv or a package of
+        weights, in PyTorch's layout. The numbers of classes and of the images' channels
+        are read off it.
       num_classes: another number than the file's; the head is left out then and begins
         at 0, with a warning.
       in_channels: another number than the file's; the first kernel is summed up for one
@@ -52,8 +54,8 @@ def from_torch(
     if state and all(key.startswith("module.") for key in state):  # DataParallel's.
         state = {key.removeprefix("module."): value for key, value in state.items()}
     model = registry.create(name, **options)
-    key_of = namer(model)
-    classes = state.get(key_of("params/head/bias"))
+    names = _fitting(namers(model), model, state)
+    classes = state.get(names("params/head/bias").key)
     if classes is None or classes.ndim != 1:
         raise errors.UserError(
             f"these weights lack the head of {name}; they have {_few(state)}"
@@ -63,20 +65,22 @@ def from_torch(
     first = _first_kernel(model)
 
     variables, problems = {}, []
-    left = {key: value for key, value in state.items() if not COUNTER.fullmatch(key)}
+    left = {
+        key: value for key, value in state.items() if not NO_VARIABLE.fullmatch(key)
+    }
     for path, wanted in shapes.items():
-        key = key_of(path)
+        key, _ = target = names(path)
         if key not in left:
             problems.append(f"missing {key}")
             continue
         value = left.pop(key)
-        shape = _transposed_shape(path, wanted.shape)
+        shape = _their_shape(path, wanted.shape, target)
         if path == first and value.ndim == len(shape):
             shape = (shape[0], value.shape[1], *shape[2:])
         if value.shape != shape:
             problems.append(f"{key} has shape {value.shape} instead of {shape}")
             continue
-        variables[path] = _to_ours(path, value)
+        variables[path] = _to_ours(path, value, wanted.shape)
     problems += [f"unexpected {key}" for key in left]
     if problems:
         raise errors.UserError(f"these are not weights of {name}: {_few(problems)}")
@@ -118,7 +122,7 @@ def to_torch(
       UserError: names every variable that is missing or unexpected.
     """
     model = registry.create(name, **options)
-    key_of = namer(model)
+    names = namers(model)[0]
     flat = flax.traverse_util.flatten_dict(unroll(variables), sep="/")
     wanted = shapes_of(model).keys()
     problems = [f"missing {path}" for path in wanted if path not in flat]
@@ -127,8 +131,8 @@ def to_torch(
         raise errors.UserError(f"these are no variables of {name}: {_few(problems)}")
     state = {}
     for path, value in flat.items():
-        key = key_of(path)
-        state[key] = _to_theirs(path, np.asarray(value))
+        key, _ = target = names(path)
+        state[key] = _to_theirs(path, np.asarray(value), target)
         if key.endswith(".running_mean"):
             counter = key.removesuffix("running_mean") + "num_batches_tracked"
             state[counter] = np.zeros((), np.int64)
@@ -165,21 +169,31 @@ def _with_channels(kernel: np.ndarray, in_channels: int) -> np.ndarray:
     return adapted.astype(kernel.dtype)
 
 
-def _transposed_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    return _to_theirs(path, np.broadcast_to(np.int8(0), shape)).shape
+def _fitting(
+    sources: list[Namer], model: Classifier, state: Mapping[str, np.ndarray]
+) -> Namer:
+    """Returns the source whose names the weights have most of."""
+    if len(sources) == 1:
+        return sources[0]
+    paths = shapes_of(model)
+    return max(sources, key=lambda names: sum(names(p).key in state for p in paths))
 
 
-def _to_ours(path: str, value: np.ndarray) -> np.ndarray:
+def _their_shape(path: str, shape: tuple[int, ...], target: Name) -> tuple[int, ...]:
+    return _to_theirs(path, np.broadcast_to(np.int8(0), shape), target).shape
+
+
+def _to_ours(path: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Kernels are [out, in, …] in PyTorch, and […, in, out] here."""
     if path.endswith("/kernel"):
-        value = np.ascontiguousarray(np.moveaxis(value, (1, 0), (-2, -1)))
-    return value
+        return np.ascontiguousarray(np.moveaxis(value, (1, 0), (-2, -1)))
+    return value.reshape(shape)
 
 
-def _to_theirs(path: str, value: np.ndarray) -> np.ndarray:
+def _to_theirs(path: str, value: np.ndarray, target: Name) -> np.ndarray:
     if path.endswith("/kernel"):
         value = np.ascontiguousarray(np.moveaxis(value, (-2, -1), (1, 0)))
-    return value
+    return value if target.shape is None else value.reshape(target.shape)
 
 
 def _few(names: Iterable[str], most: int = 20) -> str:

@@ -1,13 +1,16 @@
 """From the paths of our parameters to the names in a reference implementation."""
 
-import importlib
+import importlib.util
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import flax.linen as nn
 
 from cnnjax import errors
 
+
+Table = Mapping[str, str | tuple[str, tuple[int, ...]]]
 
 LEAVES = {
     "kernel": "weight",
@@ -18,6 +21,21 @@ LEAVES = {
 }
 
 
+class Name(NamedTuple):
+    """A parameter in a reference implementation.
+
+    Attributes:
+      key: its name in a state_dict.
+      shape: that it has there, where it is another; -1 stands for what is left.
+    """
+
+    key: str
+    shape: tuple[int, ...] | None = None
+
+
+Namer = Callable[[str], Name]
+
+
 class _Number(int):
     """An integer that a format specification is added to."""
 
@@ -25,24 +43,38 @@ class _Number(int):
         return str(int(self) + int(spec or 0))
 
 
-def namer(model: nn.Module) -> Callable[[str], str]:
-    """Returns the function that names a model's paths, e.g. `params/stem/kernel`.
+def namers(model: nn.Module) -> list[Namer]:
+    """Returns functions that name a model's paths, e.g. `params/stem/kernel`.
 
-    It raises a UserError for a path without a counterpart.
+    There is one for each source of weights, that of the golden files first. They raise
+    a UserError for a path without a counterpart.
     """
     family = type(model).__module__.rpartition(".")[2]
-    table = importlib.import_module(f"cnnjax.weights.names.{family}").NAMES
-    rules = [
-        (re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9]+)", re.escape(ours)), theirs)
-        for ours, theirs in table.items()
-    ]
+    name = f"cnnjax.weights.names.{family}"
+    if importlib.util.find_spec(name) is None:
+        raise errors.UserError(f"{family} has no reference whose weights could be read")
+    module = importlib.import_module(name)
+    return [_namer(family, source(model)) for source in module.SOURCES]
 
-    def name(path: str) -> str:
-        module, _, leaf = path.partition("/")[2].rpartition("/")
-        for pattern, template in rules:
-            if match := re.fullmatch(pattern, module):
-                fields = {key: _Number(n) for key, n in match.groupdict().items()}
-                return f"{template.format(**fields)}.{LEAVES[leaf]}"
+
+def _namer(family: str, table: Table) -> Namer:
+    rules = []
+    for ours, theirs in table.items():
+        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9]+)", re.escape(ours))
+        rules.append((re.compile(pattern), Name(*_pair(theirs))))
+
+    def name(path: str) -> Name:
+        variable = path.partition("/")[2]
+        module, _, leaf = variable.rpartition("/")
+        for part, suffix in ((variable, ""), (module, f".{LEAVES.get(leaf, leaf)}")):
+            for pattern, (template, shape) in rules:
+                if match := pattern.fullmatch(part):
+                    fields = {key: _Number(n) for key, n in match.groupdict().items()}
+                    return Name(template.format(**fields) + suffix, shape)
         raise errors.UserError(f"the reference of {family} has nothing like {path}")
 
     return name
+
+
+def _pair(theirs: str | tuple[str, tuple[int, ...]]) -> tuple:
+    return (theirs,) if isinstance(theirs, str) else theirs

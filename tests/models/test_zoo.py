@@ -59,6 +59,12 @@ def test_every_variant_has_an_exact_count():
 
 
 @pytest.mark.parametrize("name", NUM_PARAMS)
+def test_has_a_paper(name):
+    assert 1989 <= registry.paper(name).year
+    assert registry.paper(name).url.startswith("https://")
+
+
+@pytest.mark.parametrize("name", NUM_PARAMS)
 def test_num_params(name):
     _, variables = shapes(cnnjax.create(name))
     params = jax.tree.leaves(variables["params"])
@@ -123,6 +129,7 @@ def test_training(model, strides):
             images(model),
             train=train,
             mutable=["batch_stats"],
+            rngs={"dropout": jax.random.key(1)},
         )
         return jnp.square(logits).sum(), (logits, updates)
 

@@ -11,3 +11,4 @@ NAMES = {
     "stage{s}_block{b}/norm_proj": BLOCK + ".downsample.1",
     "head": "fc",
 }
+SOURCES = [lambda model: NAMES]

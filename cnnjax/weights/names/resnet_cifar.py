@@ -10,3 +10,4 @@ NAMES = {
     "stage{s}_block{b}/norm_proj": BLOCK + ".identity_conv.bn",
     "head": "output",
 }
+SOURCES = [lambda model: NAMES]
