@@ -13,6 +13,7 @@ from cnnjax.registry import list_models as list_models
 
 if TYPE_CHECKING:
     from cnnjax import cli as cli
+    from cnnjax import cost as cost
     from cnnjax import data as data
     from cnnjax import metrics as metrics
     from cnnjax import models as models
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = "cli data metrics models nn ops plots train weights".split()
+_ROOMS = "cli cost data metrics models nn ops plots train weights".split()
 
 
 def __getattr__(name: str):

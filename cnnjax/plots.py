@@ -118,3 +118,34 @@ def misclassified(
         axes.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None)
         axes.set_title(caption, fontsize=8)
     figure.savefig(path)
+
+
+def predictions(
+    path: Path,
+    images: Sequence[UInt8[np.ndarray, "h w 3"]],
+    answers: Sequence[Sequence[tuple[str, float]]],
+) -> None:
+    """Draws photographs, each with bars of the likeliest labels beside it.
+
+    Args:
+      path: the PNG file to write.
+      images: RGB images of any size; at least one.
+      answers: of each image the labels and their probabilities, the likeliest first.
+    """
+    size = (9, 2.6 * len(images))
+    figure = matplotlib.figure.Figure(size, layout="constrained", dpi=_DPI)
+    for (left, right), image, answer in zip(
+        figure.subplots(len(images), 2, squeeze=False), images, answers, strict=True
+    ):
+        left.imshow(image)
+        left.axis("off")
+        names, probabilities = zip(*answer, strict=True)
+        bars = right.barh(range(len(names)), probabilities)
+        right.bar_label(bars, [f"{p:.1%}" for p in probabilities], padding=3)
+        right.set_yticks(range(len(names)), names)
+        right.invert_yaxis()
+        right.set_xlim(0, 1.15)  # Room for the labels of full bars.
+        right.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(xmax=1))
+        right.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)

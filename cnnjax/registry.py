@@ -13,8 +13,32 @@ if TYPE_CHECKING:
     from cnnjax.models import Classifier, Paper
 
 FAMILIES = (
+    "cnnjax.models.alexnet",
+    "cnnjax.models.convnext",
+    "cnnjax.models.deit",
+    "cnnjax.models.densenet",
+    "cnnjax.models.dsn",
+    "cnnjax.models.efficientnet",
+    "cnnjax.models.efficientnet_lite",
+    "cnnjax.models.efficientnet_v2",
+    "cnnjax.models.fitnet",
+    "cnnjax.models.highway",
+    "cnnjax.models.maxout",
+    "cnnjax.models.mobilenet_v1",
+    "cnnjax.models.mobilenet_v2",
+    "cnnjax.models.mobilenet_v3",
+    "cnnjax.models.nin",
+    "cnnjax.models.regnet",
     "cnnjax.models.resnet",
     "cnnjax.models.resnet_cifar",
+    "cnnjax.models.shiftnet",
+    "cnnjax.models.shiftresnet",
+    "cnnjax.models.shufflenet_v1",
+    "cnnjax.models.shufflenet_v2",
+    "cnnjax.models.squeezenet",
+    "cnnjax.models.swin",
+    "cnnjax.models.vgg",
+    "cnnjax.models.wide_resnet",
 )
 
 

@@ -14,19 +14,23 @@ PACKAGE = Path(cnnjax.__file__).parent
 
 # What each room may import of cnnjax, besides itself and `errors`.
 ALLOWED = {
-    "__init__": {"registry", "cli", "data", "metrics", "models", "nn", "ops"}
+    "__init__": {"registry", "cli", "cost", "data", "metrics", "models", "nn", "ops"}
     | {"plots", "train", "weights"},
+    "__main__": {"cli"},
     "errors": set(),
     "ops": set(),
     "nn": {"ops"},
     "models": {"nn", "ops"},
     "registry": {"models"},
     "weights": {"models", "registry"},
+    "cost": set(),
     "metrics": set(),
     "plots": set(),
     "data": set(),
     "train": {"metrics"},
-    "cli": {"data", "metrics", "models", "plots", "registry", "train"} | {"weights"},
+    "cli": {"data", "metrics", "models", "plots", "registry", "train"}
+    | {"weights"}
+    | {"cost"},
 }
 
 

@@ -28,7 +28,7 @@ def test_unknown_name_suggests_the_near_ones():
 
 
 def test_unlike_any_name_lists_some():
-    with pytest.raises(errors.UserError, match="there are plain110_cifar"):
+    with pytest.raises(errors.UserError, match="there are alexnet"):
         cnnjax.create("12345")
 
 

@@ -1,7 +1,6 @@
 """Runs an experiment from the command line: options, presets, errors, exit status."""
 
 import dataclasses
-import errno
 import logging
 import shlex
 import signal
@@ -13,6 +12,7 @@ from typing import Any, ClassVar, NoReturn, Protocol, TypeVar, runtime_checkable
 import tyro
 
 from cnnjax import errors
+from cnnjax.cli.status import exit_status
 from cnnjax.train.interrupts import Interrupted
 
 
@@ -27,8 +27,6 @@ class Preset(Protocol):
 
 
 Config = TypeVar("Config", bound=Preset)
-# Trouble with the disk, which is the user's to mend.
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def parse(
@@ -85,17 +83,8 @@ def run(
     signal.signal(signal.SIGTERM, stop)
     logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS recommends OpenCV.
     try:
-        main(parse(presets, sys.argv[1:], description))
-    except errors.UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in _DISK:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        with exit_status():
+            main(parse(presets, sys.argv[1:], description))
     except Interrupted as error:
         sys.exit(130 if error.signal_number == signal.SIGINT else 0)
     sys.exit(0)

@@ -33,6 +33,12 @@ class ConvTranspose(nn.Module):
       kernel_init: of the kernel [kh, kw, c, features / feature_group_count].
       dtype: computation dtype (default: promoted from input and params).
       param_dtype: parameter dtype.
+
+    Raises:
+      ValueError: when called, if the groups do not divide the features, or the shapes
+        do not fit each other.
+
+    Source: Dumoulin and Visin, 2016, https://arxiv.org/abs/1603.07285, chapter 4.
     """
 
     features: int
@@ -49,7 +55,12 @@ class ConvTranspose(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 m"]:
-        per_group = self.features // self.feature_group_count
+        per_group, rest = divmod(self.features, self.feature_group_count)
+        if rest or not per_group:
+            raise ValueError(
+                f"feature_group_count {self.feature_group_count} does not divide "
+                f"features {self.features}"
+            )
         shape = (*self.kernel_size, x.shape[-1], per_group)
         x, kernel, bias = _with_weights(self, x, shape)
         return ops.conv_transpose2d(
@@ -157,6 +168,11 @@ class BlurPool(nn.Module):
     Attributes:
       strides: of rows and columns.
       filter_size: pixels of the filter along an axis.
+
+    Raises:
+      ValueError: when called with images not larger than half the filter.
+
+    Source: Zhang, 2019, https://arxiv.org/abs/1904.11486.
     """
 
     strides: tuple[int, int] = (2, 2)

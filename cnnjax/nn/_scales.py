@@ -64,6 +64,9 @@ class DropPath(nn.Module):
       rate: probability of leaving the branch out.
       deterministic: if True, every branch stays, as in inference.
 
+    Raises:
+      ValueError: when called, if a static rate is not a probability.
+
     Source: Huang et al., 2016, https://arxiv.org/abs/1603.09382.
     """
 
@@ -74,6 +77,8 @@ class DropPath(nn.Module):
     def __call__(self, x: Float[Array, " n *rest"]) -> Float[Array, " n *rest"]:
         """Applies the layer; unless deterministic it needs the `dropout` stream."""
         constant = isinstance(self.rate, float | int)
+        if constant and not 0 <= self.rate <= 1:
+            raise ValueError(f"rate must be between 0 and 1, not {self.rate}")
         if self.deterministic or (constant and self.rate == 0):
             return x
         shape = (x.shape[0],) + (1,) * (x.ndim - 1)

@@ -1,25 +1,57 @@
-"""Activation functions, element by element (softmax: along an axis)."""
+"""Activation functions, element by element (softmax: along an axis).
+
+They take arrays of any shape and return arrays of the same. Only softmax has errors.
+"""
 
 import jax
 from jaxtyping import Array
 
+from cnnjax.ops._named import named
 from cnnjax.ops._spec import AnyArray
+
+
+_relu = named(jax.nn.relu, "relu")
+_relu6 = named(jax.nn.relu6, "relu6")
+_gelu = named(jax.nn.gelu, "gelu")
+_silu = named(jax.nn.silu, "silu")
+_hard_sigmoid = named(jax.nn.hard_sigmoid, "hard_sigmoid")
+_hard_swish = named(jax.nn.hard_swish, "hard_swish")
+_softmax = named(jax.nn.softmax, "softmax")
 
 
 def relu(x: AnyArray) -> Array:
     """`max(x, 0)`; its gradient at 0 is 0.
 
-    Source: Nair and Hinton, 2010.
+    >>> relu(jnp.array([-1.0, 2.0])).tolist()
+    [0.0, 2.0]
+
+    Args:
+      x: of any shape.
+
+    Returns:
+      The same shape and dtype. It raises nothing.
+
+    Source: Nair and Hinton, 2010,
+    https://www.cs.toronto.edu/~fritz/absps/reluICML.pdf.
     """
-    return jax.nn.relu(x)
+    return _relu(x)
 
 
 def relu6(x: AnyArray) -> Array:
     """`min(max(x, 0), 6)`.
 
+    >>> relu6(jnp.array([-1.0, 2.0, 7.0])).tolist()
+    [0.0, 2.0, 6.0]
+
+    Args:
+      x: of any shape.
+
+    Returns:
+      The same shape and dtype. It raises nothing.
+
     Source: Howard et al., 2017, https://arxiv.org/abs/1704.04861.
     """
-    return jax.nn.relu6(x)
+    return _relu6(x)
 
 
 def gelu(x: AnyArray, approximate: bool = False) -> Array:
@@ -27,35 +59,85 @@ def gelu(x: AnyArray, approximate: bool = False) -> Array:
 
     Approximately `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`.
 
+    Args:
+      x: of any shape.
+      approximate: whether to take the approximation.
+
+    Returns:
+      The same shape; integers become floating. It raises nothing.
+
     Source: Hendrycks and Gimpel, 2016, https://arxiv.org/abs/1606.08415.
     """
-    return jax.nn.gelu(x, approximate=approximate)
+    return _gelu(x, approximate=approximate)
 
 
 def silu(x: AnyArray) -> Array:
     """`x / (1 + exp(-x))`, also called swish.
 
+    Args:
+      x: of any shape.
+
+    Returns:
+      The same shape and dtype.
+
+    Raises:
+      TypeError: for integers.
+
     Source: Ramachandran et al., 2017, https://arxiv.org/abs/1710.05941.
     """
-    return jax.nn.silu(x)
+    return _silu(x)
 
 
 def hard_sigmoid(x: AnyArray) -> Array:
     """`relu6(x + 3) / 6`.
 
+    >>> hard_sigmoid(jnp.array([-4.0, 0.0, 3.0])).tolist()
+    [0.0, 0.5, 1.0]
+
+    Args:
+      x: of any shape.
+
+    Returns:
+      The same shape; integers become floating. It raises nothing.
+
     Source: Howard et al., 2019, https://arxiv.org/abs/1905.02244.
     """
-    return jax.nn.hard_sigmoid(x)
+    return _hard_sigmoid(x)
 
 
 def hard_swish(x: AnyArray) -> Array:
     """`x relu6(x + 3) / 6`.
 
+    >>> hard_swish(jnp.array([-4.0, 0.0, 3.0])).tolist()
+    [0.0, 0.0, 3.0]
+
+    Args:
+      x: of any shape.
+
+    Returns:
+      The same shape; integers become floating. It raises nothing.
+
     Source: Howard et al., 2019, https://arxiv.org/abs/1905.02244.
     """
-    return jax.nn.hard_swish(x)
+    return _hard_swish(x)
 
 
 def softmax(x: AnyArray, axis: int = -1) -> Array:
-    """`exp(x_i) / sum_j exp(x_j)` along an axis, without overflow."""
-    return jax.nn.softmax(x, axis=axis)
+    """`exp(x_i) / sum_j exp(x_j)` along an axis, without overflow.
+
+    >>> softmax(jnp.zeros(4)).tolist()
+    [0.25, 0.25, 0.25, 0.25]
+
+    Args:
+      x: of any shape with that axis.
+      axis: along which the results sum to 1.
+
+    Returns:
+      The same shape; integers become floating.
+
+    Raises:
+      ValueError: if there is no such axis.
+
+    Source: Bridle, 1990, https://doi.org/10.1007/978-3-642-76153-9_28.
+    """
+    return _softmax(x, axis=axis)

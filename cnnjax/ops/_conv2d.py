@@ -1,11 +1,24 @@
 """Two-dimensional convolutions by their usual names, as the one in `_conv`."""
 
-from collections.abc import Sequence
+from typing import Any
 
 from jaxtyping import Array, Shaped
 
-from cnnjax.ops._check import Padding, check, check_images, check_kernel, paddings, pair
+from cnnjax.ops._check import (
+    Ints,
+    Padding,
+    check,
+    check_bias,
+    check_fit,
+    check_images,
+    check_kernel,
+    integer,
+    paddings,
+    pair,
+    reach,
+)
 from cnnjax.ops._conv import conv_general_dilated
+from cnnjax.ops._named import named
 from cnnjax.ops._spec import DIMENSION_NUMBERS, AnyArray
 
 
@@ -16,9 +29,9 @@ def conv2d(
     x: AnyArray,
     kernel: AnyArray,
     bias: AnyArray | None = None,
-    strides: int | Sequence[int] = 1,
+    strides: Ints = 1,
     padding: Padding = 0,
-    dilation: int | Sequence[int] = 1,
+    dilation: Ints = 1,
     feature_group_count: int = 1,
 ) -> Images:
     """Convolves images with a kernel (cross-correlation, as in every CNN).
@@ -50,25 +63,45 @@ def conv2d(
 
     Source: Dumoulin and Visin, 2016, https://arxiv.org/abs/1603.07285.
     """
+    return _conv2d(
+        x,
+        kernel,
+        bias,
+        **_geometry(x, kernel, bias, strides, padding, dilation, feature_group_count),
+    )
+
+
+def _geometry(
+    x: AnyArray,
+    kernel: AnyArray,
+    bias: AnyArray | None,
+    strides: Any,
+    padding: Any,
+    dilation: Any,
+    feature_group_count: Any,
+) -> dict[str, Any]:
+    """Checks the arguments; returns the static ones in full."""
     shapes = f"images {x.shape} and kernel {kernel.shape}"
-    check_kernel(x, kernel, feature_group_count, shapes)
+    groups = integer(feature_group_count, "feature_group_count")
+    check_kernel(x, kernel, groups, shapes)
     strides, dilation = pair(strides, "strides"), pair(dilation, "dilation")
     sides = paddings(padding)
-    check(
-        all(
-            size + sum(side) >= reach * (taps - 1) + 1
-            for size, side, reach, taps in zip(
-                x.shape[1:3], sides, dilation, kernel.shape[:2], strict=True
-            )
-        ),
-        f"the kernel does not fit into the padded images: {shapes}, padding {sides}, "
-        f"dilation {dilation}",
-    )
+    check_fit(x, kernel, dilation, sides, shapes)
+    check_bias(bias, kernel.shape[3], shapes)
+    return {
+        "strides": strides,
+        "padding": sides,
+        "dilation": dilation,
+        "feature_group_count": groups,
+    }
+
+
+def _convolve(x, kernel, bias, *, strides, padding, dilation, feature_group_count):
     y = conv_general_dilated(
         x,
         kernel,
         strides,
-        sides,
+        padding,
         rhs_dilation=dilation,
         dimension_numbers=DIMENSION_NUMBERS,
         feature_group_count=feature_group_count,
@@ -76,22 +109,21 @@ def conv2d(
     return _add_bias(y, bias)
 
 
-def _add_bias(y: Array, bias: AnyArray | None) -> Array:
-    if bias is None:
-        return y
-    check(
-        bias.shape == y.shape[3:], f"bias {bias.shape} for {y.shape[3]} output channels"
-    )
-    return y + bias[None, None, None]
+def _add_bias(y: Array, bias: Array | None) -> Array:
+    return y if bias is None else y + bias[None, None, None]
+
+
+_conv2d = named(_convolve, "conv2d")
+_depthwise_conv2d = named(_convolve, "depthwise_conv2d")
 
 
 def depthwise_conv2d(
     x: AnyArray,
     kernel: AnyArray,
     bias: AnyArray | None = None,
-    strides: int | Sequence[int] = 1,
+    strides: Ints = 1,
     padding: Padding = 0,
-    dilation: int | Sequence[int] = 1,
+    dilation: Ints = 1,
 ) -> Images:
     """Convolves each channel with kernels of its own.
 
@@ -112,7 +144,8 @@ def depthwise_conv2d(
     Source: Howard et al., 2017, https://arxiv.org/abs/1704.04861.
     """
     check_images(x)
-    return conv2d(x, kernel, bias, strides, padding, dilation, x.shape[3])
+    geometry = _geometry(x, kernel, bias, strides, padding, dilation, x.shape[3])
+    return _depthwise_conv2d(x, kernel, bias, **geometry)
 
 
 def pointwise_conv2d(
@@ -139,8 +172,35 @@ def pointwise_conv2d(
 
     Source: Lin et al., 2013, https://arxiv.org/abs/1312.4400.
     """
-    check(kernel.ndim == 2, f"the kernel must be [c, m], not of shape {kernel.shape}")
-    return conv2d(x, kernel[None, None], bias, feature_group_count=feature_group_count)
+    groups = integer(feature_group_count, "feature_group_count")
+    _check_pointwise(x, kernel, bias, groups)
+    return _pointwise_conv2d(x, kernel, bias, feature_group_count=groups)
+
+
+def _check_pointwise(
+    x: AnyArray, kernel: AnyArray, bias: AnyArray | None, groups: int
+) -> None:
+    check_images(x)
+    shapes = f"images {x.shape} and kernel {kernel.shape}"
+    check(kernel.ndim == 2, f"the kernel must be [c, m]: {shapes}")
+    check(
+        x.shape[3] == groups * kernel.shape[0] and kernel.shape[1] % groups == 0,
+        f"channels do not fit {groups} groups: {shapes}",
+    )
+    check_bias(bias, kernel.shape[1], shapes)
+
+
+@named
+def _pointwise_conv2d(x, kernel, bias, *, feature_group_count):
+    return _convolve(
+        x,
+        kernel[None, None],
+        bias,
+        strides=(1, 1),
+        padding=((0, 0), (0, 0)),
+        dilation=(1, 1),
+        feature_group_count=feature_group_count,
+    )
 
 
 def depthwise_separable_conv2d(
@@ -148,9 +208,9 @@ def depthwise_separable_conv2d(
     depthwise_kernel: AnyArray,
     pointwise_kernel: AnyArray,
     bias: AnyArray | None = None,
-    strides: int | Sequence[int] = 1,
+    strides: Ints = 1,
     padding: Padding = 0,
-    dilation: int | Sequence[int] = 1,
+    dilation: Ints = 1,
 ) -> Images:
     """A depthwise convolution, then a pointwise one: `KKC + CM` instead of `KKCM`.
 
@@ -169,18 +229,39 @@ def depthwise_separable_conv2d(
 
     Source: Howard et al., 2017, https://arxiv.org/abs/1704.04861.
     """
-    x = depthwise_conv2d(x, depthwise_kernel, None, strides, padding, dilation)
-    return pointwise_conv2d(x, pointwise_kernel, bias)
+    check_images(x)
+    geometry = _geometry(
+        x, depthwise_kernel, None, strides, padding, dilation, x.shape[3]
+    )
+    shapes = (
+        f"images {x.shape}, depthwise_kernel {depthwise_kernel.shape} and "
+        f"pointwise_kernel {pointwise_kernel.shape}"
+    )
+    check(
+        pointwise_kernel.ndim == 2
+        and pointwise_kernel.shape[0] == depthwise_kernel.shape[3],
+        f"the pointwise_kernel must be [{depthwise_kernel.shape[3]}, m]: {shapes}",
+    )
+    check_bias(bias, pointwise_kernel.shape[1], shapes)
+    return _depthwise_separable_conv2d(
+        x, depthwise_kernel, pointwise_kernel, bias, **geometry
+    )
+
+
+@named
+def _depthwise_separable_conv2d(x, depthwise_kernel, pointwise_kernel, bias, **static):
+    x = _convolve(x, depthwise_kernel, None, **static)
+    return _pointwise_conv2d(x, pointwise_kernel, bias, feature_group_count=1)
 
 
 def conv_transpose2d(
     x: AnyArray,
     kernel: AnyArray,
     bias: AnyArray | None = None,
-    strides: int | Sequence[int] = (1, 1),
+    strides: Ints = (1, 1),
     padding: Padding | str = ((0, 0), (0, 0)),
-    output_padding: int | Sequence[int] = (0, 0),
-    dilation: int | Sequence[int] = (1, 1),
+    output_padding: Ints = (0, 0),
+    dilation: Ints = (1, 1),
     feature_group_count: int = 1,
 ) -> Images:
     """Transposed convolution: every input pixel adds a scaled kernel to the output.
@@ -218,25 +299,56 @@ def conv_transpose2d(
     shapes = f"images {x.shape} and kernel {kernel.shape}"
     check(kernel.ndim == 4, f"the kernel must be [kh, kw, c, m]: {shapes}")
     strides, dilation = pair(strides, "strides"), pair(dilation, "dilation")
-    rows, columns, channels, features = kernel.shape
-    reach = tuple(d * (k - 1) for d, k in zip(dilation, (rows, columns), strict=True))
+    check(min(kernel.shape[:2]) > 0, f"the kernel must have taps: {shapes}")
+    groups = integer(feature_group_count, "feature_group_count")
+    check(
+        kernel.shape[2] == x.shape[3] and kernel.shape[2] % groups == 0,
+        f"channels do not fit {groups} groups: {shapes}",
+    )
+    check_bias(bias, groups * kernel.shape[3], shapes)
+    far = reach(kernel, dilation)
     if isinstance(padding, str):
         check(padding in ("SAME", "VALID"), f"padding {padding!r}: not SAME or VALID")
         crops = tuple(
             (max(r + 1 - s, 0) // 2, r + 1 - s - max(r + 1 - s, 0) // 2)
             if padding == "SAME"
             else (0, min(0, r + 1 - s))
-            for r, s in zip(reach, strides, strict=True)
+            for r, s in zip(far, strides, strict=True)
         )
     else:
         crops = paddings(padding)
     more = pair(output_padding, "output_padding", 0)
-    groups = feature_group_count
     check(
-        groups > 0 and channels == x.shape[3] and channels % groups == 0,
-        f"channels do not fit {groups} groups: {shapes}",
+        all(m < max(s, d) for m, s, d in zip(more, strides, dilation, strict=True)),
+        f"output_padding {more} must be less than the strides {strides} or the "
+        f"dilation {dilation}: {shapes}",
     )
+    size = tuple(
+        s * (n - 1) - sum(crop) + r + 1 + m
+        for s, n, crop, r, m in zip(
+            strides, x.shape[1:3], crops, far, more, strict=True
+        )
+    )
+    check(min(size) > 0, f"padding {crops} leaves an output of {size} pixels: {shapes}")
+    return _conv_transpose2d(
+        x,
+        kernel,
+        bias,
+        strides=strides,
+        padding=crops,
+        output_padding=more,
+        dilation=dilation,
+        feature_group_count=groups,
+    )
+
+
+@named
+def _conv_transpose2d(
+    x, kernel, bias, *, strides, padding, output_padding, dilation, feature_group_count
+):
     # The same sum seen from the output: a convolution with the kernel turned around.
+    rows, columns, _, features = kernel.shape
+    groups = feature_group_count
     turned = kernel[::-1, ::-1].reshape(rows, columns, groups, -1, features)
     turned = turned.swapaxes(2, 3).reshape(rows, columns, -1, groups * features)
     y = conv_general_dilated(
@@ -245,7 +357,9 @@ def conv_transpose2d(
         (1, 1),
         tuple(
             (r - low, r - high + extra)
-            for r, (low, high), extra in zip(reach, crops, more, strict=True)
+            for r, (low, high), extra in zip(
+                reach(kernel, dilation), padding, output_padding, strict=True
+            )
         ),
         lhs_dilation=strides,
         rhs_dilation=dilation,

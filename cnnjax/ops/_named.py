@@ -7,14 +7,15 @@ from typing import Any
 import jax
 
 
-def named(function: Callable[..., Any]) -> Callable[..., Any]:
+def named(function: Callable[..., Any], name: str = "") -> Callable[..., Any]:
     """Makes an operation one equation that carries its name and static parameters.
 
     The decorated function takes its arrays by position and its static parameters, which
     must be hashable, by name. It is compiled once per set of these, and its equation,
-    `jit[name="shift2d(mode='zero')" ...]`, reads like the call.
+    `jit[name="shift2d(mode='zero')" ...]`, reads like the call. The name is the
+    function's own unless one is given.
     """
-    name = function.__name__.strip("_")
+    name = name or function.__name__.strip("_")
 
     @functools.cache
     def compiled(**static):

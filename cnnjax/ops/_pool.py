@@ -1,7 +1,6 @@
 """Pooling, with PyTorch's conventions for borders and ties."""
 
 import functools
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,16 +8,25 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Shaped
 
-from cnnjax.ops._check import Padding, check, check_images, paddings, pair
+from cnnjax.ops._check import (
+    Ints,
+    Padding,
+    check,
+    check_floating,
+    check_images,
+    check_pixels,
+    paddings,
+    pair,
+)
 from cnnjax.ops._lowerings._taps import pad, taps
 from cnnjax.ops._named import named
-from cnnjax.ops._spec import AnyArray, ConvSpec
+from cnnjax.ops._spec import AnyArray, ConvSpec, accumulator
 
 
 def max_pool2d(
     x: AnyArray,
-    window: int | Sequence[int],
-    strides: int | Sequence[int] | None = None,
+    window: Ints,
+    strides: Ints | None = None,
     padding: Padding = 0,
     ceil_mode: bool = False,
 ) -> Shaped[Array, "n h2 w2 c"]:
@@ -42,21 +50,32 @@ def max_pool2d(
       [n, h2, w2, c] with `h2 = floor((h + 2P - window) / S) + 1`, or its ceiling.
 
     Raises:
-      ValueError: if no window fits, or the padding is more than half of one.
+      ValueError: if no window fits, the padding is more than half of one, or x is
+        of truth values.
+
+    Source: Ranzato et al., 2007, https://doi.org/10.1109/CVPR.2007.383157; borders and
+    ties as in PyTorch's `max_pool2d`.
     """
     geometry = _geometry(x, window, strides, padding, ceil_mode)
+    check(x.dtype != bool, "truth values have no maximum: convert them to numbers")
     return _max_pool2d(x, **geometry)
 
 
 def avg_pool2d(
     x: AnyArray,
-    window: int | Sequence[int],
-    strides: int | Sequence[int] | None = None,
+    window: Ints,
+    strides: Ints | None = None,
     padding: Padding = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Float[Array, "n h2 w2 c"]:
     """Takes the mean of each window.
+
+    `y[i, j] = sum_{a, b} x[S i + a - P, S j + b - P] / (number of pixels counted)`
+
+    >>> x = jnp.array([[1.0, 5], [3, 1]])[None, ..., None]
+    >>> avg_pool2d(x, 2).item()
+    2.5
 
     Args:
       x: images [n, h, w, c].
@@ -65,12 +84,17 @@ def avg_pool2d(
         padding (but never what sticks out in ceil mode), or by the image's alone.
 
     Returns:
-      [n, h2, w2, c].
+      [n, h2, w2, c], with the size of `max_pool2d`.
 
     Raises:
-      ValueError: if no window fits, or the padding is more than half of one.
+      ValueError: if no window fits, the padding is more than half of one, or x is of
+        integers.
+
+    Source: LeCun et al., 1998, https://doi.org/10.1109/5.726791; borders as in
+    PyTorch's `avg_pool2d`.
     """
     geometry = _geometry(x, window, strides, padding, ceil_mode)
+    check_floating(x)
     sides = paddings(padding) if count_include_pad else ((0, 0), (0, 0))
     return _avg_pool2d(x, **geometry, counted=sides)
 
@@ -84,14 +108,14 @@ def _geometry(x, window, strides, padding, ceil_mode):
     for size, length, stride, side in zip(
         x.shape[1:3], window, strides, paddings(padding), strict=True
     ):
-        check(
-            max(side) <= length // 2 and size + sum(side) >= length,
-            f"window {window} with padding {side} does not fit images {x.shape}",
-        )
         room = size + sum(side) - length
         count = (-(-room // stride) if ceil_mode else room // stride) + 1
         if ceil_mode and (count - 1) * stride >= size + side[0]:
             count -= 1  # The last window would begin behind the image.
+        check(
+            max(side) <= length // 2 and size > 0 and count > 0,
+            f"window {window} with padding {side} does not fit images {x.shape}",
+        )
         sides.append((side[0], (count - 1) * stride + length - size - side[0]))
     return {"window": window, "strides": strides, "padding": tuple(sides)}
 
@@ -122,7 +146,15 @@ def _max_of_taps(x, window, strides, padding):
 def _max_of_taps_jvp(window, strides, padding, primals, tangents):
     (x,), (x_dot,) = primals, tangents
     largest, *others = _windows(x, window, strides, padding, -jnp.inf)
-    first = jnp.zeros(largest.shape, jnp.int32)
+    # The first place inside the image: padding is never the largest, even beside -inf.
+    rows, columns = (
+        np.maximum(low - stride * np.arange(count), 0)
+        for (low, _), stride, count in zip(
+            padding, strides, largest.shape[1:3], strict=True
+        )
+    )
+    first = jnp.asarray(rows[:, None] * window[1] + columns, jnp.int32)
+    first = jnp.broadcast_to(first[None, :, :, None], largest.shape)
     for i, tap in enumerate(others, start=1):
         above = (tap > largest) | jnp.isnan(tap)  # As PyTorch: NaN is the largest.
         largest, first = jnp.where(above, tap, largest), jnp.where(above, i, first)
@@ -201,7 +233,7 @@ def _reduce(x, operation, initial, window, strides, padding):
 
 @named
 def _avg_pool2d(x, *, window, strides, padding, counted):
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    dtype = accumulator(x.dtype)
     total = _reduce(x.astype(dtype), lax.add, 0, window, strides, padding)
     rows, columns = (
         [
@@ -217,23 +249,34 @@ def _avg_pool2d(x, *, window, strides, padding, counted):
 
 
 def global_avg_pool(x: AnyArray) -> Float[Array, "n c"]:
-    """Takes the mean over all pixels: images [n, h, w, c] to features [n, c].
+    """Takes the mean over all pixels.
+
+    `y[c] = sum_{i, j} x[i, j, c] / (h w)`
 
     >>> global_avg_pool(jnp.ones((2, 3, 3, 5))).shape
     (2, 5)
 
+    Args:
+      x: images [n, h, w, c].
+
+    Returns:
+      Features [n, c].
+
     Raises:
-      ValueError: if x is not [n, h, w, c].
+      ValueError: if x is not [n, h, w, c], or has no pixels.
 
     Source: Lin et al., 2013, https://arxiv.org/abs/1312.4400.
     """
-    check_images(x)
+    check_pixels(x)
+    return _global_avg_pool(x)
+
+
+@named
+def _global_avg_pool(x):
     return jnp.mean(x, axis=(1, 2))
 
 
-def adaptive_avg_pool2d(
-    x: AnyArray, output_size: int | Sequence[int]
-) -> Float[Array, "n h2 w2 c"]:
+def adaptive_avg_pool2d(x: AnyArray, output_size: Ints) -> Float[Array, "n h2 w2 c"]:
     """Takes means over a given number of windows, as even as can be, as in PyTorch.
 
     Window i of O covers the rows `floor(i h / O)` to `ceil((i + 1) h / O) - 1`.
@@ -250,29 +293,48 @@ def adaptive_avg_pool2d(
       [n, h2, w2, c].
 
     Raises:
-      ValueError: if x is not [n, h, w, c], or a size not positive.
+      ValueError: if x is not [n, h, w, c], has no pixels or is of integers, or a size
+        is not positive.
+
+    Source: He et al., 2014, https://arxiv.org/abs/1406.4729, section 2.3; windows as in
+    PyTorch's `adaptive_avg_pool2d`.
     """
-    check_images(x)
+    check_pixels(x)
+    check_floating(x)
     return _adaptive_avg_pool2d(x, output_size=pair(output_size, "output_size"))
+
+
+MOST_WINDOWS = 32  # Slices are faster, but each takes time to compile.
 
 
 @named
 def _adaptive_avg_pool2d(x, *, output_size):
-    def means(size, count):
-        start = np.arange(count)[:, None] * size // count
-        stop = -(-(np.arange(count)[:, None] + 1) * size // count)
-        place = np.arange(size)[None]
-        inside = (place >= start) & (place < stop)
-        return inside / inside.sum(axis=1, keepdims=True)
-
-    rows, columns = map(means, x.shape[1:3], output_size)
-    return separable(x, rows, columns)
-
-
-def separable(x: AnyArray, rows: np.ndarray, columns: np.ndarray) -> Array:
-    """Applies static matrices [h2, h] to the rows and [w2, w] to the columns of x."""
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    y = x.astype(dtype)
-    y = jnp.einsum("ah,nhwc->nawc", rows.astype(dtype), y, precision="highest")
-    y = jnp.einsum("bw,nawc->nabc", columns.astype(dtype), y, precision="highest")
+    y = x.astype(accumulator(x.dtype))
+    for axis, count in enumerate(output_size, start=1):
+        y = _means(y, axis, count)
     return y.astype(x.dtype)
+
+
+def _means(x, axis, count):
+    """Returns the means of some windows along an axis, as even as can be."""
+    before, size, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
+    if size % count == 0:
+        parts = x.reshape(*before, count, size // count, *after)
+        return parts.mean(axis + 1)
+    start = np.arange(count)[:, None] * size // count
+    stop = -(-(np.arange(count)[:, None] + 1) * size // count)
+    if count <= MOST_WINDOWS:
+        windows = (
+            lax.slice_in_dim(x, int(a), int(b), axis=axis)
+            for a, b in zip(start[:, 0], stop[:, 0], strict=True)
+        )
+        return jnp.concatenate([w.mean(axis, keepdims=True) for w in windows], axis)
+    place = np.arange(size)[None]
+    # Left out rather than multiplied by 0, which would spread NaN and infinity.
+    inside = lax.expand_dims(
+        (place >= start) & (place < stop), (*range(axis), *range(axis + 2, 5))
+    )
+    zero = jnp.zeros((), x.dtype)
+    total = jnp.where(inside, jnp.expand_dims(x, axis), zero).sum(axis + 1)
+    lengths = lax.expand_dims((stop - start)[:, 0], (*range(axis), *range(axis + 1, 4)))
+    return total / lengths.astype(x.dtype)

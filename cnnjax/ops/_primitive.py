@@ -23,7 +23,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
-from cnnjax.ops._spec import ConvSpec, transpose, vary_alike
+from cnnjax.ops._named import named
+from cnnjax.ops._spec import ConvSpec, accumulator, transpose, vary_alike
 
 
 Rule = Callable[[Array, Array, ConvSpec], Array]
@@ -123,16 +124,16 @@ def _define(name: str, result_shape: Callable, on_cpu: Rule, elsewhere: Rule):
 
     @primitive.def_impl
     def call(a, b, **params):
-        return compiled(ConvSpec(**params))(a, b)
+        with jax.disable_jit(False):  # Else it would bind, and call this, for ever.
+            return compiled(ConvSpec(**params))(a, b)
 
     @primitive.def_abstract_eval
     def abstract(a, b, **params):
         shape = result_shape(a.shape[0], ConvSpec(**params))
-        return a.update(shape=shape, weak_type=False)
+        return a.update(shape=shape, weak_type=a.weak_type and b.weak_type)
 
     def lower_on_cpu(a, b, **params):
-        # Half precision accumulates in single.
-        dtype = jnp.promote_types(a.dtype, jnp.float32)
+        dtype = accumulator(a.dtype)
         result = on_cpu(a.astype(dtype), b.astype(dtype), ConvSpec(**params))
         return result.astype(a.dtype)
 
@@ -146,21 +147,30 @@ def _define(name: str, result_shape: Callable, on_cpu: Rule, elsewhere: Rule):
         rule = mlir.lower_fun(lower, multiple_results=False)
         mlir.register_lowering(primitive, rule, platform=platform)
 
+    def batched(a, b, *, axes, **params):
+        def one(a, b):
+            cpu = functools.partial(lower_on_cpu, **params)
+            default = functools.partial(lower_elsewhere, **params)
+            return lax.platform_dependent(a, b, cpu=cpu, default=default)
+
+        return jax.vmap(one, in_axes=axes)(a, b)
+
+    one_equation = named(batched, name)
+
     def batch(arrays, axes, **params):
         a, b = arrays
+        if any(axis for array in arrays for axis in jax.typeof(array).sharding.spec):
+            # Split over an explicit mesh: only XLA's own knows what to do.
+            spec = ConvSpec(**params)
+            xlas = jax.vmap(lambda a, b: elsewhere(a, b, spec), in_axes=axes)
+            return xlas(a, b), 0
         if axes[1] is None and primitive is not kernel_gradient_p:
             # More images are a larger batch.
             a = jnp.moveaxis(a, axes[0], 0)
             merged = a.reshape(a.shape[0] * a.shape[1], *a.shape[2:])
             result = _bind(primitive, merged, b, ConvSpec(**params))
             return result.reshape(*a.shape[:2], *result.shape[1:]), 0
-
-        def one(a, b):
-            cpu = functools.partial(lower_on_cpu, **params)
-            default = functools.partial(lower_elsewhere, **params)
-            return lax.platform_dependent(a, b, cpu=cpu, default=default)
-
-        return jax.vmap(one, in_axes=axes)(a, b), 0
+        return one_equation(a, b, axes=tuple(axes), **params), 0
 
     batching.primitive_batchers[primitive] = batch
     return primitive

@@ -1,19 +1,20 @@
 """Moving and exchanging channels: no products, no parameters."""
 
+import operator
 from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Shaped
 
-from cnnjax.ops._check import check, check_images
+from cnnjax.ops._check import check, check_images, integer
 from cnnjax.ops._named import named
 from cnnjax.ops._spec import AnyArray
 
 
 def shift2d(
     x: AnyArray,
-    displacements: Sequence[tuple[int, int]],
+    displacements: Sequence[Sequence[int]] | np.ndarray,
     mode: str = "zero",
 ) -> Shaped[Array, "n h w c"]:
     """Moves each channel by a displacement of its own.
@@ -35,16 +36,20 @@ def shift2d(
       [n, h, w, c].
 
     Raises:
-      ValueError: if there is not one displacement per channel.
+      ValueError: if there is not one displacement, of two integers, per channel, no
+        channel at all, or another mode.
 
     Source: Wu et al., 2017, https://arxiv.org/abs/1711.08141.
     """
     check_images(x)
-    table = tuple(tuple(map(int, row)) for row in displacements)
+    try:
+        table = tuple(tuple(map(operator.index, row)) for row in displacements)
+    except TypeError:
+        table = ()
     check(
-        len(table) == x.shape[3] and all(len(row) == 2 for row in table),
-        f"displacements must be one (dy, dx) for each of the channels of {x.shape}, "
-        f"not of shape {np.shape(displacements)}",
+        0 < len(table) == x.shape[3] and all(len(row) == 2 for row in table),
+        "displacements must be one (dy, dx) for each of the channels of "
+        f"{x.shape}, in integers, not {displacements!r}",
     )
     check(mode in ("zero", "circular"), f"mode {mode!r}: not zero or circular")
     return _shift2d(x, displacements=table, mode=mode)
@@ -95,12 +100,14 @@ def grid_displacements(channels: int, kernel_size: int) -> tuple[tuple[int, int]
       (dy, dx) of each channel, for `shift2d`.
 
     Raises:
-      ValueError: if K is even, and so has no centre, or not positive.
+      ValueError: if K is even, and so has no centre, or not positive; or channels is
+        negative.
 
     Source: Wu et al., 2017, https://arxiv.org/abs/1711.08141, section 3.1.
     """
+    channels = integer(channels, "channels", 0)
     check(
-        kernel_size > 0 and kernel_size % 2 == 1,
+        integer(kernel_size, "kernel_size") % 2 == 1,
         f"kernel_size must be odd and positive, not {kernel_size}",
     )
     reach = range(-(kernel_size // 2), kernel_size // 2 + 1)
@@ -131,8 +138,9 @@ def channel_shuffle(x: AnyArray, groups: int) -> Shaped[Array, "n h w c"]:
     Source: Zhang et al., 2017, https://arxiv.org/abs/1707.01083.
     """
     check_images(x)
+    groups = integer(groups, "groups")
     check(
-        groups > 0 and x.shape[3] % groups == 0,
+        x.shape[3] % groups == 0,
         f"{groups} groups do not divide the channels of {x.shape}",
     )
     return _channel_shuffle(x, groups=groups)
@@ -140,5 +148,5 @@ def channel_shuffle(x: AnyArray, groups: int) -> Shaped[Array, "n h w c"]:
 
 @named
 def _channel_shuffle(x, *, groups):
-    parts = x.reshape(*x.shape[:3], groups, -1)
+    parts = x.reshape(*x.shape[:3], groups, x.shape[3] // groups)
     return parts.swapaxes(3, 4).reshape(x.shape)

@@ -76,6 +76,12 @@ class ConvSpec:
         )
 
 
+def accumulator(dtype: Any) -> np.dtype:
+    """Returns what a floating dtype is summed in: half precision in single."""
+    # Not `promote_types`, which refuses it in JAX's strict mode.
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+
+
 def vary_alike(a: Array, b: Array) -> tuple[Array, Array]:
     """Makes two arrays vary over the same axes of `shard_map`, as `lax` does."""
     ours, theirs = _varying_axes(a), _varying_axes(b)

@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import flax.traverse_util
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import errors, registry
-from cnnjax.models import Classifier
 from cnnjax.weights._names import Name, Namer, namers
+from cnnjax.weights._shapes import few, first_kernel, shapes_of
 from cnnjax.weights._stacking import unroll
 
 
@@ -54,15 +52,17 @@ def from_torch(
     if state and all(key.startswith("module.") for key in state):  # DataParallel's.
         state = {key.removeprefix("module."): value for key, value in state.items()}
     model = registry.create(name, **options)
-    names = _fitting(namers(model), model, state)
+    shapes = shapes_of(model)
+    names = _fitting(namers(model), shapes, state)
     classes = state.get(names("params/head/bias").key)
     if classes is None or classes.ndim != 1:
         raise errors.UserError(
-            f"these weights lack the head of {name}; they have {_few(state)}"
+            f"these weights lack the head of {name}; they have {few(state)}"
         )
-    model = model.clone(num_classes=len(classes))
-    shapes = shapes_of(model)
-    first = _first_kernel(model)
+    if len(classes) != model.num_classes:
+        model = model.clone(num_classes=len(classes))
+        shapes = shapes_of(model)
+    first = first_kernel(model, shapes)
 
     variables, problems = {}, []
     left = {
@@ -83,7 +83,7 @@ def from_torch(
         variables[path] = _to_ours(path, value, wanted.shape)
     problems += [f"unexpected {key}" for key in left]
     if problems:
-        raise errors.UserError(f"these are not weights of {name}: {_few(problems)}")
+        raise errors.UserError(f"these are not weights of {name}: {few(problems)}")
 
     if num_classes not in (None, model.num_classes):
         warnings.warn(
@@ -128,7 +128,7 @@ def to_torch(
     problems = [f"missing {path}" for path in wanted if path not in flat]
     problems += [f"unexpected {path}" for path in flat if path not in wanted]
     if problems:
-        raise errors.UserError(f"these are no variables of {name}: {_few(problems)}")
+        raise errors.UserError(f"these are no variables of {name}: {few(problems)}")
     state = {}
     for path, value in flat.items():
         key, _ = target = names(path)
@@ -137,26 +137,6 @@ def to_torch(
             counter = key.removesuffix("running_mean") + "num_batches_tracked"
             state[counter] = np.zeros((), np.int64)
     return state
-
-
-def shapes_of(model: Classifier, in_channels: int = 3) -> dict[str, Any]:
-    """Returns the shapes of a model's variables by path; nothing is computed.
-
-    Args:
-      model: whose blocks have parameters of their own here, even if it scans them.
-      in_channels: channels of its images.
-    """
-    size = model.image_size
-    image = jax.ShapeDtypeStruct((1, size, size, in_channels), jnp.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
-    return flax.traverse_util.flatten_dict(unroll(shapes), sep="/")
-
-
-def _first_kernel(model: Classifier) -> str:
-    """Returns the path of the only parameter that depends on the images' channels."""
-    one, two = (shapes_of(model, in_channels) for in_channels in (1, 2))
-    (first,) = (path for path in one if one[path].shape != two[path].shape)
-    return first
 
 
 def _with_channels(kernel: np.ndarray, in_channels: int) -> np.ndarray:
@@ -170,12 +150,9 @@ def _with_channels(kernel: np.ndarray, in_channels: int) -> np.ndarray:
 
 
 def _fitting(
-    sources: list[Namer], model: Classifier, state: Mapping[str, np.ndarray]
+    sources: list[Namer], paths: Iterable[str], state: Mapping[str, np.ndarray]
 ) -> Namer:
     """Returns the source whose names the weights have most of."""
-    if len(sources) == 1:
-        return sources[0]
-    paths = shapes_of(model)
     return max(sources, key=lambda names: sum(names(p).key in state for p in paths))
 
 
@@ -186,6 +163,7 @@ def _their_shape(path: str, shape: tuple[int, ...], target: Name) -> tuple[int, 
 def _to_ours(path: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Kernels are [out, in, …] in PyTorch, and […, in, out] here."""
     if path.endswith("/kernel"):
+        value = value.reshape(shape[-1], -1, *shape[:-2])
         return np.ascontiguousarray(np.moveaxis(value, (1, 0), (-2, -1)))
     return value.reshape(shape)
 
@@ -194,9 +172,3 @@ def _to_theirs(path: str, value: np.ndarray, target: Name) -> np.ndarray:
     if path.endswith("/kernel"):
         value = np.ascontiguousarray(np.moveaxis(value, (-2, -1), (1, 0)))
     return value if target.shape is None else value.reshape(target.shape)
-
-
-def _few(names: Iterable[str], most: int = 20) -> str:
-    names = [*names]
-    more = f", and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 
 import benchmark_ops
+import catalogue
+import compile_depth
 import cross_validate
 import digits_svc
 import pytest
@@ -13,6 +15,7 @@ from PIL import Image
 
 
 SMOKED = {"benchmark_ops", "classify", "cross_validate", "digits_svc"}
+SMOKED |= {"catalogue", "compile_depth"}
 
 
 def smoke(experiment, data_dir):
@@ -56,6 +59,26 @@ def test_benchmarked_shapes_are_those_of_the_papers():
     # fully connected layers), each convolution as often as its network has it.
     for name, millions in (("mobilenet_v1", 568), ("vgg16", 15347)):
         assert round(sum(s.macs for s in shapes[name]) / 1e6) == millions
+
+
+def test_catalogue(tmp_path):
+    config = catalogue.PRESETS["smoke"]
+    config = dataclasses.replace(config, out=tmp_path / "catalogue.json")
+    rows = catalogue.main(config)
+    assert rows["resnet20_cifar"]["num_params"] == 272_474
+    assert json.loads(config.out.read_text()) == rows
+
+
+def test_compile_depth(capsys):
+    ratio = compile_depth.main(compile_depth.PRESETS["smoke"])
+    assert 0 < ratio < 10
+    assert "resnet32_cifar / resnet20_cifar: " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_depth_costs_no_compile_time():
+    config = dataclasses.replace(compile_depth.PRESETS["default"], rounds=1)
+    assert compile_depth.main(config) <= 3
 
 
 def test_cross_validate(data_dir, capsys):

@@ -9,28 +9,35 @@ import cnnjax
 
 
 # They take more than five seconds; a smaller variant of each stands for them.
-SLOW = {"resnet110_cifar"}
+SLOW = {"densenet121", "resnet110_cifar", "shufflenet_v1_g8", "vgg16_bn"}
 FILES = [
-    pytest.param(file, name, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
+    pytest.param(
+        (file, name), id=name, marks=[pytest.mark.slow] if name in SLOW else []
+    )
     for file, name in golden_files.models().items()
 ]
 
 
-@pytest.mark.parametrize(("file", "name"), FILES)
-def test_equals_the_reference(file, name):
-    state, images, golden = golden_files.load(file)
-    variables = cnnjax.weights.from_torch(name, state)
-    model = cnnjax.create(name, num_classes=golden["output"].shape[1])
+@pytest.fixture(scope="module", params=FILES)
+def golden(request):
+    """A variant's name, its golden file, and the weights in both layouts."""
+    file, name = request.param
+    state, images, arrays = golden_files.load(file)
+    return name, images, arrays, state, cnnjax.weights.from_torch(name, state)
+
+
+def test_equals_the_reference(golden):
+    name, images, arrays, _, variables = golden
+    model = cnnjax.create(name, num_classes=arrays["output"].shape[1])
     logits, _ = jax.jit(model.apply)(variables, images)
-    error = np.abs(logits - golden["output"]).max() / np.std(golden["output"])
+    error = np.abs(logits - arrays["output"]).max() / np.std(arrays["output"])
     assert error < 1e-5, error  # Measured: up to 3e-6.
-    assert sum(a.size for a in jax.tree.leaves(variables["params"])) == golden["params"]
+    assert sum(a.size for a in jax.tree.leaves(variables["params"])) == arrays["params"]
 
 
-@pytest.mark.parametrize(("file", "name"), golden_files.models().items())
-def test_round_trip_is_exact(file, name):
-    state, _, _ = golden_files.load(file)
-    back = cnnjax.weights.to_torch(name, cnnjax.weights.from_torch(name, state))
+def test_round_trip_is_exact(golden):
+    name, _, _, state, variables = golden
+    back = cnnjax.weights.to_torch(name, variables)
     assert back.keys() == state.keys()
     for key, value in state.items():
         assert back[key].dtype == value.dtype, key

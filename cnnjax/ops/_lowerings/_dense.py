@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from cnnjax.ops._lowerings._taps import pad
+from cnnjax.ops._lowerings._taps import few_taps, pad
 from cnnjax.ops._primitive import Lowering
 from cnnjax.ops._spec import DIMENSION_NUMBERS, ConvSpec, zeros
 
@@ -46,6 +46,7 @@ def _kernel_gradient(x: Array, out_grad: Array, spec: ConvSpec) -> Array:
         and out_grad.shape[3] >= 64
         and isinstance(x.shape[0], int)  # A symbolic batch size cannot be compared.
         and x.size >= 700_000
+        and few_taps(spec)
         and math.prod(spec.kernel_shape) * x.dtype.itemsize <= BLOCK_BYTES
     )
     way = _kernel_gradient_by_blocks if by_blocks else _kernel_gradient_as_convolution
@@ -78,6 +79,7 @@ def _kernel_gradient_as_convolution(x: Array, out_grad: Array, spec: ConvSpec) -
         padding=padding,
         rhs_dilation=spec.window_strides,
         dimension_numbers=DIMENSION_NUMBERS,
+        precision=spec.precision,
     )
     return gradient.transpose(1, 2, 0, 3)
 
@@ -108,7 +110,8 @@ def _kernel_gradient_by_blocks(x: Array, out_grad: Array, spec: ConvSpec) -> Arr
         taps = jnp.concatenate([seen[i : i + run] for i in offsets], axis=1)
         grad = lax.dynamic_slice(out_grad, start, (1, run, features))[0]
         # XLA would fuse the transposition into a slower product.
-        return total + lax.optimization_barrier(grad.T) @ taps
+        turned = lax.optimization_barrier(grad.T)
+        return total + jnp.matmul(turned, taps, precision=spec.precision)
 
     start = zeros((features, rows * columns * channels), out_grad)
     total = lax.fori_loop(0, n * blocks, add_block, start)

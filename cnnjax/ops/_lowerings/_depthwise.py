@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from cnnjax.ops._lowerings._taps import pad, taps
+from cnnjax.ops._lowerings._taps import few_taps, pad, taps
 from cnnjax.ops._lowerings._transposed import mirrored
 from cnnjax.ops._primitive import Lowering, choose, conv
 from cnnjax.ops._spec import ConvSpec, zeros
@@ -47,6 +47,7 @@ DEPTHWISE = Lowering(
     applies=lambda spec: (
         spec.feature_group_count == spec.image_shape[2] == spec.kernel_shape[3] > 1
         and spec.lhs_dilation == (1, 1)
+        and few_taps(spec)
     ),
     conv=_conv,
     input_gradient=mirrored,
@@ -69,6 +70,7 @@ DEPTH_MULTIPLIER = Lowering(
     applies=lambda spec: (
         spec.kernel_shape[3] > spec.feature_group_count == spec.image_shape[2] > 1
         and spec.lhs_dilation == (1, 1)
+        and few_taps(spec)
     ),
     conv=_conv_of_copies,
 )

@@ -25,9 +25,12 @@ def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
 
 
 GROUPED = Lowering(
-    # More groups than any published network has would take long to compile.
+    # More groups than any published network has would take long to compile. Groups of
+    # one channel come here when they have too many taps for shifted multiply-adds.
     applies=lambda spec: (
-        1 < spec.feature_group_count <= 64 and spec.lhs_dilation == (1, 1)
+        1 < spec.feature_group_count <= 64
+        and spec.kernel_shape[2] > 1
+        and spec.lhs_dilation == (1, 1)
     ),
     conv=_conv,
 )

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from cnnjax.ops._lowerings._taps import pad, taps
+from cnnjax.ops._lowerings._taps import few_taps, pad, taps
 from cnnjax.ops._primitive import Lowering
 from cnnjax.ops._spec import ConvSpec
 
@@ -14,7 +14,9 @@ from cnnjax.ops._spec import ConvSpec
 def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
     columns = jnp.concatenate([*taps(pad(x, spec), spec, spec.out_shape[:2])], axis=-1)
     kernel = kernel.reshape(-1, kernel.shape[3])
-    return lax.dot_general(columns, kernel, (((3,), (0,)), ((), ())))
+    return lax.dot_general(
+        columns, kernel, (((3,), (0,)), ((), ())), precision=spec.precision
+    )
 
 
 IM2COL = Lowering(
@@ -23,6 +25,7 @@ IM2COL = Lowering(
         math.prod(spec.out_shape[:2]) <= 64 <= spec.kernel_shape[3]
         and spec.feature_group_count == 1
         and spec.lhs_dilation == (1, 1)
+        and few_taps(spec)
     ),
     conv=_conv,
 )

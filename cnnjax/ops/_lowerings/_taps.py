@@ -1,5 +1,6 @@
 """What each tap of a kernel sees of an image."""
 
+import math
 from collections.abc import Iterator
 
 import jax.numpy as jnp
@@ -7,6 +8,16 @@ from jax import lax
 from jaxtyping import Array
 
 from cnnjax.ops._spec import ConvSpec
+
+
+# Every tap that is spelled out takes time to compile: with gradients a depthwise 7x7
+# takes 5 s on 2 busy cores, 13x13 took 23 s and 31x31 132 s (XLA's own: 1 s).
+MOST_TAPS = 49
+
+
+def few_taps(spec: ConvSpec) -> bool:
+    """Whether the kernel has few enough taps to spell each of them out."""
+    return math.prod(spec.kernel_shape[:2]) <= MOST_TAPS
 
 
 def pad(x: Array, spec: ConvSpec, fill: float = 0) -> Array:

@@ -1,0 +1,264 @@
+"""What a function costs: rows per layer, totals, tables."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cnnjax.cost._walk import Equation, Value
+
+
+_COLUMNS = ("layer", "output", "parameters", "MACs", "in bounds", "read", "written")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What one layer, or a group of layers, costs.
+
+    Attributes:
+      path: of the module, e.g. "stage1_block1/Conv_0"; "" is outside of all.
+      macs: multiply-accumulates, taps on padding included ("published").
+      macs_in_bounds: the same without taps on padding, as XLA counts.
+      interpolation_macs: of bilinear sampling, which `macs` leave out.
+      operations: other arithmetic: numbers computed ("elementwise", "transcendental")
+        or reduced ("reduction"), by kind.
+      num_params: numbers in the parameters of this path.
+      bytes_read: of arrays that enter the layer, parameters included, each once.
+      bytes_written: of arrays that leave it.
+      output_shape, dtype: of the last array that leaves it.
+    """
+
+    path: str
+    macs: int
+    macs_in_bounds: int
+    interpolation_macs: int
+    operations: dict[str, int]
+    num_params: int
+    bytes_read: int
+    bytes_written: int
+    output_shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CostReport:
+    """What a function costs; see `analyze`.
+
+    Attributes:
+      name: of the model or function.
+      rows: one per layer, in the order of the program.
+      num_params: numbers in all parameters.
+      param_bits: storage of the parameters.
+      activation_bits: storage of the function's inputs and of what its layers write.
+      peak_memory_bytes: most of the activations that exist at one time, the function's
+        result included, its arguments not.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    num_params: int
+    param_bits: int
+    activation_bits: int
+    peak_memory_bytes: int
+    _equations: tuple[Equation, ...] = dataclasses.field(repr=False)
+    _params: dict[str, int] = dataclasses.field(repr=False)
+    _outputs: tuple[Value, ...] = dataclasses.field(repr=False)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, taps on padding included."""
+        return sum(row.macs for row in self.rows)
+
+    @property
+    def macs_in_bounds(self) -> int:
+        """Multiply-accumulates without taps on padding; half of XLA's flops."""
+        return sum(row.macs_in_bounds for row in self.rows)
+
+    @property
+    def storage_bits(self) -> int:
+        """Storage of parameters and activations."""
+        return self.param_bits + self.activation_bits
+
+    @property
+    def arithmetic_intensity(self) -> float:
+        """MACs per byte that layers read or write."""
+        moved = sum(row.bytes_read + row.bytes_written for row in self.rows)
+        return self.macs / max(moved, 1)
+
+    def grouped(self, depth: int) -> "CostReport":
+        """Merges the layers whose paths begin with the same `depth` parts.
+
+        At depth 1 there is a row for each block; bytes between the layers of a group
+        no longer count. A depth of 0 gives one row.
+        """
+        rows = make_rows(
+            self._equations,
+            self._params,
+            self._outputs,
+            lambda path: "/".join(path.split("/")[:depth]) if path else "",
+        )
+        return dataclasses.replace(self, rows=tuple(rows))
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Returns the rows as plain dictionaries; `pandas.DataFrame` takes them."""
+        return [dataclasses.asdict(row) for row in self.rows]
+
+    def to_json(self) -> str:
+        """Returns totals and rows as JSON."""
+        totals = (
+            *("name", "macs", "macs_in_bounds", "num_params", "param_bits"),
+            *("activation_bits", "storage_bits", "peak_memory_bytes"),
+            "arithmetic_intensity",
+        )
+        described = {key: getattr(self, key) for key in totals}
+        return json.dumps({**described, "rows": self.to_dicts()}, indent=1)
+
+    def to_csv(self) -> str:
+        """Returns the rows as CSV, with a heading."""
+        text = io.StringIO()
+        fields = [field.name for field in dataclasses.fields(Row)]
+        writer = csv.DictWriter(text, fields, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.to_dicts())
+        return text.getvalue()
+
+    def to_markdown(self) -> str:
+        """Returns the rows and a line of totals as a Markdown table."""
+        lines = [_COLUMNS, ["---", "---", *["---:"] * 5]]
+        lines += [_cells(row) for row in self.rows] + [self._total()]
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+    def to_pandas(self) -> Any:
+        """Returns the rows as a `pandas.DataFrame`.
+
+        Raises:
+          ImportError: if pandas is not installed.
+        """
+        import pandas
+
+        return pandas.DataFrame(self.to_dicts())
+
+    def _total(self) -> tuple[str, ...]:
+        read, written = (
+            sum(getattr(row, field) for row in self.rows)
+            for field in ("bytes_read", "bytes_written")
+        )
+        counts = (self.num_params, self.macs, self.macs_in_bounds)
+        return (
+            *("total", ""),
+            *map(_short, counts),
+            *(f"{_short(size)}B" for size in (read, written)),
+        )
+
+    def __rich__(self) -> Any:
+        import rich.table
+
+        table = rich.table.Table(title=self.name)
+        for i, heading in enumerate(_COLUMNS):
+            table.add_column(heading, justify="left" if i < 2 else "right")
+        for row in self.rows:
+            table.add_row(*_cells(row))
+        table.add_section()
+        table.add_row(*self._total())
+        table.caption = (
+            f"peak memory {_short(self.peak_memory_bytes)}B; "
+            f"{self.arithmetic_intensity:.1f} MACs per byte"
+        )
+        return table
+
+    def __str__(self) -> str:
+        import rich.console
+
+        console = rich.console.Console(file=io.StringIO(), width=120)
+        with console.capture() as capture:
+            console.print(self)
+        return capture.get()
+
+
+def make_rows(
+    equations: Iterable[Equation],
+    params: dict[str, int],
+    outputs: Iterable[Value],
+    group: Callable[[str], str] = lambda path: path,
+) -> list[Row]:
+    """Sums equations up by layer.
+
+    Args:
+      equations: of the whole function.
+      params: number of parameters by path of the module.
+      outputs: of the whole function.
+      group: from a module's path to its row's.
+    """
+    layers: dict[str, list[Equation]] = {}
+    producers, consumers = {}, Counter()
+    for equation in equations:
+        place = group(equation.path)
+        layers.setdefault(place, []).append(equation)
+        for value in equation.outputs:
+            producers[value] = place
+    for equation in equations:
+        place = group(equation.path)
+        for value in set(equation.inputs):
+            if producers.get(value, place) != place:
+                consumers[value] += 1
+    leaving = {value for value, n in consumers.items() if n} | set(outputs)
+
+    counts = Counter()
+    for path, count in params.items():
+        counts[group(path)] += count
+    rows = []
+    for place, own in layers.items():
+        read, written = {}, {}
+        for equation in own:
+            for value in equation.inputs:
+                if producers.get(value) != place and value.shape != ():
+                    read[value] = max(read.get(value, 0), equation.times)
+            for value in equation.outputs:
+                if value in leaving:
+                    written[value] = equation.times
+        operations = Counter()
+        for equation in own:
+            if equation.operations:
+                operations[equation.kind] += equation.times * equation.operations
+        last = [*written][-1] if written else own[-1].outputs[0]
+        rows.append(
+            Row(
+                path=place,
+                macs=sum(e.times * e.macs.published for e in own),
+                macs_in_bounds=sum(e.times * e.macs.in_bounds for e in own),
+                interpolation_macs=sum(e.times * e.interpolation_macs for e in own),
+                operations=dict(operations),
+                num_params=counts.pop(place, 0),
+                bytes_read=sum(n * value.num_bytes for value, n in read.items()),
+                bytes_written=sum(n * value.num_bytes for value, n in written.items()),
+                output_shape=last.shape,
+                dtype=str(last.dtype),
+            )
+        )
+    return rows
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    shape = "x".join(map(str, row.output_shape))
+    counts = (row.num_params, row.macs, row.macs_in_bounds)
+    sizes = (row.bytes_read, row.bytes_written)
+    return (
+        row.path or "(outside of modules)",
+        shape,
+        *map(_short, counts),
+        *(f"{_short(size)}B" for size in sizes),
+    )
+
+
+def _short(number: int) -> str:
+    """Writes a number with three digits: 4.09 G, 25.6 M, 640."""
+    if number < 1000:
+        return f"{number} "
+    power = min(int(math.log10(number)) // 3, 4)
+    scaled = number / 1000**power
+    digits = max(0, 2 - int(math.log10(scaled)))
+    return f"{scaled:.{digits}f} {'kMGT'[power - 1]}"

@@ -1,0 +1,63 @@
+"""The variables that a model has, without computing them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax.models import Classifier
+from cnnjax.weights._stacking import unroll
+
+
+def shapes_of(model: Classifier, in_channels: int = 3) -> dict[str, Any]:
+    """Returns the shapes of a model's variables by path; nothing is computed.
+
+    Args:
+      model: whose blocks have parameters of their own here, even if it scans them.
+      in_channels: channels of its images.
+    """
+    size = model.image_size
+    image = jax.ShapeDtypeStruct((1, size, size, in_channels), jnp.float32)
+    return _flat(jax.eval_shape(model.init, jax.random.key(0), image))
+
+
+def first_kernel(model: Classifier, shapes: Mapping[str, Any]) -> str:
+    """Returns the path of the only parameter that depends on the images' channels.
+
+    Args:
+      model: any.
+      shapes: those of its variables for images of three channels.
+    """
+    other = shapes_of(model, in_channels=1)
+    (first,) = (path for path in shapes if shapes[path].shape != other[path].shape)
+    return first
+
+
+def misfits(model: Classifier, variables: Mapping[str, Any]) -> list[str]:
+    """Returns what is missing, unexpected or misshapen in a model's variables."""
+    found, wanted = _flat(variables), shapes_of(model)
+    shape = np.shape(found.get(first_kernel(model, wanted), 0))
+    if len(shape) > 1 and shape[-2] != 3:
+        wanted = shapes_of(model, in_channels=shape[-2])
+    problems = [f"missing {path}" for path in wanted if path not in found]
+    problems += [f"unexpected {path}" for path in found if path not in wanted]
+    problems += [
+        f"{path} has shape {np.shape(found[path])} instead of {wanted[path].shape}"
+        for path in wanted
+        if path in found and np.shape(found[path]) != wanted[path].shape
+    ]
+    return problems
+
+
+def few(names: Iterable[str], most: int = 20) -> str:
+    """Joins names for an error's line, the first ones of many."""
+    names = [*names]
+    more = f", and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:
+    return flax.traverse_util.flatten_dict(unroll(variables), sep="/")

@@ -1,0 +1,112 @@
+"""`python -m cnnjax`: the commands, as a user types them."""
+
+import runpy
+import subprocess
+import sys
+
+import flax.traverse_util
+import numpy as np
+import pytest
+import skimage.data
+import sklearn.datasets
+from PIL import Image
+
+import cnnjax
+from cnnjax import weights
+
+
+def run(monkeypatch, *arguments):
+    """Runs a command in this process; returns its exit status."""
+    monkeypatch.setattr("sys.argv", ["cnnjax", *map(str, arguments)])
+    monkeypatch.setenv("COLUMNS", "120")
+    try:
+        runpy.run_module("cnnjax", run_name="__main__")
+    except SystemExit as error:
+        return error.code
+    return 0
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Photographs that nobody trained on, by what they show."""
+    pictures = {
+        "palace": sklearn.datasets.load_sample_image("china.jpg"),
+        "espresso": skimage.data.coffee(),
+        "cat": skimage.data.chelsea(),
+    }
+    paths = {name: tmp_path / f"{name}.png" for name in pictures}
+    for name, pixels in pictures.items():
+        Image.fromarray(pixels).save(paths[name])
+    return paths
+
+
+def test_help():
+    command = [sys.executable, "-m", "cnnjax", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "models" in shown and "predict" in shown
+
+
+def test_models(monkeypatch, capsys):
+    assert run(monkeypatch, "models", "resnet50") == 0
+    (row,) = (x for x in capsys.readouterr().out.splitlines() if "resnet50" in x)
+    assert row.split() == [
+        *("resnet50", "25,557,032", "4,089", "M", "224"),
+        *("He", "et", "al.,", "2015", "arxiv.org/abs/1512.03385"),
+    ]
+
+
+def test_models_of_no_such_name(monkeypatch, capsys):
+    assert run(monkeypatch, "models", "resnet5") == 2
+    assert "did you mean" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", ["efficientnet_lite0", "efficientnet_lite2"])
+def test_predict_real_photographs(monkeypatch, capsys, photos, tmp_path, model):
+    figure = tmp_path / "figures" / "answers.png"
+    arguments = ("--model", model, "--top", 2, "--save", figure)
+    assert run(monkeypatch, "predict", *photos.values(), *arguments) == 0
+    rows = [row.split("│") for row in capsys.readouterr().out.splitlines()]
+    answers = [(r[1].strip(), r[2].strip(), r[3].strip()) for r in rows if len(r) == 5]
+    photo, labels, shares = zip(*answers, strict=True)
+    assert photo == tuple(f"{name}.png" for name in photos for _ in range(2))
+    assert labels[0] == "palace"
+    assert labels[2] == "espresso"
+    assert "cat" in labels[4] and "cat" in labels[5]
+    numbers = [float(share.removesuffix("%")) for share in shares]
+    for first, second in zip(numbers[::2], numbers[1::2], strict=True):
+        assert 0 < second <= first <= 100
+    with Image.open(figure) as picture:
+        assert len(picture.getcolors(10**7)) > 1000
+
+
+def test_predict_with_a_saved_model(monkeypatch, capsys, photos, tmp_path):
+    model = cnnjax.create("resnet20_cifar", num_classes=3)
+    shapes = weights.shapes_of(model)
+    kept = {p: np.full(a.shape, 0.01, np.float32) for p, a in shapes.items()}
+    variables = flax.traverse_util.unflatten_dict(kept, sep="/")
+    path = tmp_path / "model.safetensors"
+    weights.save(path, "resnet20_cifar", variables, num_classes=3)
+    assert run(monkeypatch, "predict", photos["cat"], "--weights", path) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("33.3%") == 3
+    assert "class 2" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.jpg"], "there is no file nothing.jpg"),
+        ([__file__], "cannot be read as a picture"),
+        ([], "name at least one photograph"),
+        (["cat", "--model", "resnet5"], "did you mean"),
+        (["cat", "--model", "resnet50"], "no package has weights of resnet50"),
+        (["cat", "--weights", "./no.pth"], "there is no file no.pth"),
+        (["cat", "--top", "0"], "--top has to be at least 1"),
+    ],
+)
+def test_predict_says_what_is_wrong(monkeypatch, capsys, photos, arguments, message):
+    arguments = [photos.get(argument, argument) for argument in arguments]
+    assert run(monkeypatch, "predict", *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ") and error.count("\n") == 1
