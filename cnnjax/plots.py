@@ -122,7 +122,7 @@ def misclassified(
 
 def predictions(
     path: Path,
-    images: Sequence[UInt8[np.ndarray, "h w 3"]],
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
     answers: Sequence[Sequence[tuple[str, float]]],
 ) -> None:
     """Draws photographs, each with bars of the likeliest labels beside it.

@@ -142,7 +142,7 @@ def row_text(row: dict[str, Any]) -> str:
 
 
 def markdown(rows: list[dict[str, Any]], peak: float) -> str:
-    """Returns the table: the median over the shapes of each class."""
+    """Returns the table of the medians over each class's shapes, and its exceptions."""
     last = ["slowest against lax", f"forward, share of {peak:.0f} GFLOP/s"]
     head = ["class", "batch", "shapes", *COLUMNS, *last]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
@@ -157,7 +157,39 @@ def markdown(rows: list[dict[str, Any]], peak: float) -> str:
         rates = [2e-6 * row["macs"] / row["forward_ms"]["cnnjax"] for row in some]
         cells += [f"{worst:.2f}", f"{np.median(rates) / peak:.0%}"]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n\n" + exceptions(rows)
+
+
+NOISY_MS = 0.2  # Below it the clock scatters by a third.
+
+
+def exceptions(rows: list[dict[str, Any]]) -> str:
+    """Returns what is to be said of the shapes on which lax is faster."""
+    names = {"forward": COLUMNS["forward, times faster than lax"]}
+    names |= {"fwd + bwd": COLUMNS["fwd + bwd, times faster than lax"]}
+    figures = [
+        (ratio(row, *column), name, row, row[column[0]]["lax"])
+        for row in rows
+        for name, column in names.items()
+    ]
+    below = [figure for figure in figures if figure[0] < 1]
+    slower = [figure for figure in below if figure[0] < 0.95]
+    worth = sorted((f for f in slower if f[3] > NOISY_MS), key=lambda f: f[0])
+    text = (
+        '"Slowest against lax" is the single worst shape and direction. Of '
+        f"{len(figures)} figures against lax {len(below)} are below 1: "
+        f"{sum(f[1] == 'forward' for f in below)} forward and "
+        f"{sum(f[1] != 'forward' for f in below)} with gradients. {len(slower)} are "
+        f"below 0.95; {len(slower) - len(worth)} of these where lax takes at most "
+        f"{NOISY_MS} ms, and the clock scatters by a third, {len(worth)} where it "
+        f"takes longer{':' if worth else '.'}\n"
+    )
+    for value, name, row, milliseconds in worth:
+        text += (
+            f"\n- {value:.2f}: {row['shape']}, batch {row['batch_size']}, {name}, "
+            f"{milliseconds:.1f} ms by lax"
+        )
+    return text
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:

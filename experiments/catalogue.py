@@ -4,7 +4,7 @@
 
 writes `cnnjax/catalogue.json`, which `python -m cnnjax models` shows: to count them all
 takes minutes. Nothing is computed; a test holds the file against the code. MACs are
-"published" ones (`cnnjax.cost.count_macs`) of one image of the size shown.
+"published" ones (`cnnjax.cost.analyze`) of one image of the size shown.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ def count(name: str) -> dict[str, int]:
     params = jax.tree.leaves(variables["params"])
     return {
         "num_params": sum(a.size for a in params),
-        "macs": cost.count_macs(model.apply, variables, image),
+        "macs": cost.analyze(model, image).macs,
         "image_size": size,
     }
 

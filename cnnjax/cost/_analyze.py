@@ -23,9 +23,9 @@ def analyze(
     """Counts what a call costs, from shapes alone; no array is made.
 
     Two counts of multiply-accumulates (MACs) are in use. "Published" ones (`macs`) are
-    those of papers and of PyTorch's counter: every tap of every output, those on padding
-    too (of a transposed convolution, every tap of every input). "In-bounds" ones
-    (`macs_in_bounds`) leave these out; XLA's cost analysis says twice as many flops.
+    those of papers and of PyTorch's counter: every tap of every output, those on
+    padding too (of a transposed convolution, every tap of every input). "In-bounds"
+    ones (`macs_in_bounds`) leave these out; XLA's cost analysis says twice as many flops.
     Convolutions and matrix products count (attention's too), nothing else does; other
     arithmetic is in each row's `operations`.
 

@@ -48,7 +48,7 @@ def conv_storage_bits(
 
 
 def depthwise_separable_macs(b: int, c: int, m: int, k: int, e: int, f: int) -> int:
-    """Returns the MACs of a depthwise and a pointwise one, `B (K K C E F + M C E F)`."""
+    """Returns the MACs of both convolutions, `B (K K C E F + M C E F)`."""
     return b * (k * k * c * e * f + m * c * e * f)
 
 

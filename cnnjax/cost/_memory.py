@@ -13,8 +13,9 @@ _FUSED = {"elementwise", "transcendental", "move"}
 def peak_bytes(equations: Sequence[Equation], outputs: Sequence[Value]) -> int:
     """Returns the peak of the activations' memory, arguments left out.
 
-    What is computed number by number and used once is never stored (it is fused into its
-    user), and such an equation may write where its input was, if that is used no more.
+    What is computed number by number and used once is never stored (it is fused into
+    its user), and such an equation may write where its input was, if that is used no
+    more.
 
     Args:
       equations: of the whole function, in order.

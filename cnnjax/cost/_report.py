@@ -138,7 +138,7 @@ class CostReport:
         Raises:
           ImportError: if pandas is not installed.
         """
-        import pandas
+        import pandas  # pyright: ignore[reportMissingImports]
 
         return pandas.DataFrame(self.to_dicts())
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from cnnjax.cost._convolutions import Macs, macs_of
 
@@ -26,6 +27,7 @@ _MOVES = {
     *("expand_dims", "bitcast_convert_type", "optimization_barrier", "platform_index"),
     *("reduce_precision", "select_and_gather_add", "pbroadcast", "pcast", "empty"),
 }
+_MOVING_OPERATIONS = {"shift2d", "channel_shuffle"}  # Of `cnnjax.ops`.
 _TRANSCENDENTAL = {
     *("cbrt", "cos", "cosh", "digamma", "erf", "erf_inv", "erfc", "exp", "exp2"),
     *("expm1", "lgamma", "log", "log1p", "logistic", "pow", "rsqrt", "sin", "sinh"),
@@ -134,6 +136,12 @@ class Walk:
             operation = str(params.get("name", "")).partition("(")[0]
             if operation == "deform_conv2d":
                 return self._deform(equation, inputs, path, times)
+            if operation in _MOVING_OPERATIONS:
+                outputs = [_value(variable) for variable in equation.outvars]
+                self._note(
+                    path, operation, "move", Macs(0, 0), 0, 0, inputs, outputs, times
+                )
+                return outputs
             inner = _jaxpr(params["call_jaxpr" if "call_jaxpr" in params else "jaxpr"])
             consts = [_value(v) for v in inner.constvars]
             return self._run(inner, [*consts, *inputs], path, times)
@@ -238,7 +246,7 @@ def _jaxpr(value: Any) -> Any:
 def _value(variable: Any, is_argument: bool = False) -> Value:
     aval = variable.aval
     shape, dtype = getattr(aval, "shape", ()), getattr(aval, "dtype", None)
-    if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
         dtype = None
     return Value(tuple(shape), dtype, is_argument)
 

@@ -71,7 +71,11 @@ class StagedClassifier(Classifier):
 
 def _runs(options: Sequence[dict[str, Any]], scan: bool) -> list[tuple[int, int]]:
     """Returns (first, last + 1) of the runs of like blocks; the first is number 1."""
-    lengths = [len([*run]) for _, run in itertools.groupby(options)]
+    lengths = []
+    for _, run in itertools.groupby(options):
+        length = len([*run])
+        # After other blocks the first of a run is unlike the rest, again.
+        lengths += [1, length - 1] if lengths and length > 1 else [length]
     if not scan:
         lengths = [1] * len(options)
     bounds = [*itertools.accumulate(lengths, initial=1)]

@@ -108,8 +108,8 @@ def hard_sigmoid(x: AnyArray) -> Array:
 def hard_swish(x: AnyArray) -> Array:
     """`x relu6(x + 3) / 6`.
 
-    >>> hard_swish(jnp.array([-4.0, 0.0, 3.0])).tolist()
-    [0.0, 0.0, 3.0]
+    >>> hard_swish(jnp.array([0.0, 3.0, 4.0])).tolist()
+    [0.0, 3.0, 4.0]
 
     Args:
       x: of any shape.

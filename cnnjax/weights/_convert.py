@@ -16,9 +16,11 @@ from cnnjax.weights._stacking import unroll
 
 Variables = dict[str, Any]
 
-# What a state_dict holds besides parameters and statistics: counters, and a constant of
+# What a state_dict holds besides parameters and statistics: counters, and constants of
 # attention.
-NO_VARIABLE = re.compile(r".*\.(num_batches_tracked|relative_position_index)")
+NO_VARIABLE = re.compile(r".*\.(num_batches_tracked|relative_position_index|attn_mask)")
+# What others' training puts before every name.
+PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
 def from_torch(
@@ -49,8 +51,9 @@ def from_torch(
       UserError: names every key that is missing, unexpected or of another shape.
     """
     state = {key: np.asarray(value) for key, value in state_dict.items()}
-    if state and all(key.startswith("module.") for key in state):  # DataParallel's.
-        state = {key.removeprefix("module."): value for key, value in state.items()}
+    for prefix in PREFIXES:
+        if state and all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): state[key] for key in state}
     model = registry.create(name, **options)
     shapes = shapes_of(model)
     names = _fitting(namers(model), shapes, state)

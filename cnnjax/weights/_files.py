@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,13 @@ def load(name: str, source: Source, **options: Any) -> Variables:
       UserError: if there is no such file, or it is damaged, holds anything but tensors,
         or other ones than the model needs.
     """
-    registry.create(name)  # An unknown name is the first thing to say.
+    model = registry.create(name)  # An unknown name is the first thing to say.
+    if "/tf_" in str(source) and getattr(model, "padding", "SAME") != "SAME":
+        warnings.warn(
+            f"weights named tf_… need TensorFlow's padding and epsilon: "
+            f'create("{name}", padding="SAME", epsilon=1e-3)',
+            stacklevel=2,
+        )
     path = _locate(name, source)
     if path.suffix == ".safetensors":
         state, metadata = _safetensors_file.load(path)

@@ -71,7 +71,7 @@ def test_predict_real_photographs(monkeypatch, capsys, photos, tmp_path, model):
     assert photo == tuple(f"{name}.png" for name in photos for _ in range(2))
     assert labels[0] == "palace"
     assert labels[2] == "espresso"
-    assert "cat" in labels[4] and "cat" in labels[5]
+    assert {labels[4], labels[5]} < set(weights.imagenet_class_names()[281:286])
     numbers = [float(share.removesuffix("%")) for share in shares]
     for first, second in zip(numbers[::2], numbers[1::2], strict=True):
         assert 0 < second <= first <= 100

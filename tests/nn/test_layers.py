@@ -63,6 +63,20 @@ def test_drop_path_drops_whole_images_and_keeps_the_mean():
     np.testing.assert_array_equal(nn.DropPath(0.25).apply({}, x), x)
 
 
+@pytest.mark.parametrize("rate", [-0.5, 1.5])
+def test_drop_path_refuses_what_is_no_probability(rate):
+    with pytest.raises(ValueError, match=f"between 0 and 1, not {rate}"):
+        nn.DropPath(rate).apply({}, X)
+
+
+@pytest.mark.parametrize("features", [1, 5])
+def test_transposed_refuses_features_that_groups_do_not_divide(features):
+    layer = nn.ConvTranspose(features, (2, 2), feature_group_count=2)
+    message = f"feature_group_count 2 does not divide features {features}"
+    with pytest.raises(ValueError, match=message):
+        layer.init(jax.random.key(0), X)
+
+
 def test_drop_path_that_always_drops_has_no_gradient():
     def total(x):
         key = {"dropout": jax.random.key(0)}

@@ -52,7 +52,7 @@ def test_precision_of_a_context_is_kept():
         lax.Precision.HIGH,
         ("high", "highest"),
         ["high", "highest"],
-        [lax.Precision.HIGH, lax.Precision.DEFAULT],
+        (lax.Precision.HIGH, lax.Precision.DEFAULT),
     ],
 )
 def test_precision_in_all_forms(precision):
@@ -172,13 +172,12 @@ def test_vmap_over_an_explicit_mesh(kernel, groups):
         x = jax.device_put(jnp.stack([X, 2 * X]), NamedSharding(mesh, P("batch")))
         kernel = jax.device_put(jnp.ones(kernel), NamedSharding(mesh, P()))
 
-        def both(module):
+        def mapped(module):
             one = functools.partial(conv, module, feature_group_count=groups)
-            run = lambda x, k: (one(x, k), square(one)(x, k))  # noqa: E731
-            return jax.jit(jax.vmap(run, in_axes=(0, None)))(x, kernel)
+            return jax.jit(jax.vmap(one, in_axes=(0, None)))(x, kernel)
 
-        for a, b in zip(*map(jax.tree.leaves, map(both, (ops, lax))), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-5)
+        # Forward only: there lax itself has no gradients.
+        np.testing.assert_allclose(mapped(ops), mapped(lax), rtol=1e-5)
 
 
 def test_other_floats_are_laxs():

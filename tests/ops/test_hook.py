@@ -31,10 +31,28 @@ class NnxNet(nnx.Module):
 def faster(call, args, kwargs, context):
     """The README's example for Linen."""
     conv = context.module
-    if type(conv) is not nn.Conv or conv.conv_general_dilated is not None:
+    ours = type(conv) is nn.Conv and conv.conv_general_dilated is None
+    if not ours or conv.is_initializing():
         return call(*args, **kwargs)
     fast = conv.clone(parent=None, conv_general_dilated=ops.conv_general_dilated)
-    return fast.apply(conv.variables, *args)
+    return fast.apply(conv.variables, *args, **kwargs)
+
+
+class ByKeyword(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Conv(8, (3, 3))(inputs=x)
+
+
+def test_linen_example_initialises_and_passes_keywords_on():
+    model = ByKeyword()
+    expected, variables = model.init_with_output(jax.random.key(0), X)
+    with nn.intercept_methods(faster):
+        y, ours = model.init_with_output(jax.random.key(0), X)
+        applied = model.apply(variables, X)
+    jax.tree.map(np.testing.assert_array_equal, ours, variables)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    np.testing.assert_allclose(applied, expected, atol=1e-5)
 
 
 def assert_same_and_faster(slow, fast, *arguments):
@@ -44,12 +62,12 @@ def assert_same_and_faster(slow, fast, *arguments):
     for u, v in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_allclose(u, v, rtol=0, atol=1e-5 * np.abs(v).max())
     times = {name: [] for name in runs}
-    for _ in range(7):
+    for _ in range(15):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = time.process_time()
             jax.block_until_ready(run(*arguments))
-            times[name].append(time.perf_counter() - start)
-    # The least time of each is what other programs have disturbed least.
+            times[name].append(time.process_time() - start)
+    # The cores' time in this process: what other programs disturb least.
     assert min(times["fast"]) < 0.7 * min(times["slow"])
 
 

@@ -97,8 +97,9 @@ def test_deformable_blocks_have_names():
     assert_equal(weights.from_torch("resnet18", state, **options), found)
 
 
-def test_prefix_of_parallel_training_is_taken_off(state):
-    prefixed = {f"module.{key}": value for key, value in state.items()}
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module.model."])
+def test_prefix_of_others_training_is_taken_off(state, prefix):
+    prefixed = {f"{prefix}{key}": value for key, value in state.items()}
     assert_equal(weights.from_torch(NAME, prefixed), variables())
 
 

@@ -113,6 +113,12 @@ def test_what_is_not_there_is_an_error(hub, source):
         weights.load(NAME, source)
 
 
+def test_weights_of_tensorflow_need_its_padding(hub):
+    with pytest.warns(UserWarning, match="padding="):
+        with pytest.raises(errors.UserError, match="tf_efficientnet_b0"):
+            weights.load("efficientnet_b0", "hf://timm/tf_efficientnet_b0")
+
+
 def test_packages_have_some_variants_only():
     with pytest.raises(errors.UserError, match="there are efficientnet_lite0"):
         weights.load("resnet50", "pypi")

@@ -1,0 +1,227 @@
+"""The report of what a call costs: models', functions', anybody's."""
+
+import json
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cnnjax
+from cnnjax import cost, ops
+
+
+IMAGE = (2, 16, 16, 3)
+
+
+@pytest.fixture(scope="module")
+def report():
+    return cost.analyze(cnnjax.create("resnet20_cifar"), (1, 32, 32, 3))
+
+
+def test_totals(report):
+    assert report.macs == 40_813_184
+    assert report.num_params == 272_474
+    assert report.param_bits == 32 * 272_474
+    assert 0 < report.macs_in_bounds < report.macs
+    assert report.storage_bits == report.param_bits + report.activation_bits
+
+
+def test_rows_are_layers_in_order(report):
+    outside, stem, norm = report.rows[:3]
+    assert (outside.path, stem.path, norm.path) == ("", "stem", "stem_norm")
+    assert stem.output_shape == (1, 32, 32, 16)
+    assert stem.macs == 32 * 32 * 16 * 27
+    assert stem.num_params == 27 * 16
+    assert stem.bytes_read == 4 * (32 * 32 * 3 + 27 * 16)
+    assert stem.bytes_written == 4 * 32 * 32 * 16
+    assert sum(row.num_params for row in report.rows) == report.num_params
+
+
+def test_groups_keep_the_totals(report):
+    blocks = report.grouped(1)
+    assert "stage2_block1" in {row.path for row in blocks.rows}
+    assert len(blocks.rows) < len(report.rows)
+    (whole,) = report.grouped(0).rows
+    assert whole.macs == blocks.macs == report.macs
+    assert whole.num_params == report.num_params
+    # What layers hand on within a group no longer counts.
+    moved = [sum(r.bytes_written for r in x.rows) for x in (report, blocks)]
+    assert moved[0] > moved[1] > whole.bytes_written
+
+
+def test_a_loop_over_blocks_costs_the_same(report):
+    scanned = cost.analyze(cnnjax.create("resnet20_cifar", scan=True), (1, 32, 32, 3))
+    assert scanned.macs == report.macs
+    assert scanned.macs_in_bounds == report.macs_in_bounds
+    assert scanned.num_params == report.num_params
+
+
+def test_training_costs_about_three_times_as_much(report):
+    model = cnnjax.create("resnet20_cifar")
+    training = cost.analyze(model, (1, 32, 32, 3), with_gradient=True, train=True)
+    # The images themselves need no gradient.
+    assert training.macs == 3 * report.macs - report.rows[1].macs
+    assert training.peak_memory_bytes > 3 * report.peak_memory_bytes
+
+
+def test_exports(report):
+    assert json.loads(report.to_json())["macs"] == report.macs
+    assert len(json.loads(report.to_json())["rows"]) == len(report.rows)
+    assert report.to_csv().count("\n") == len(report.rows) + 1
+    assert report.to_markdown().count("\n") == len(report.rows) + 3
+    assert "40.8 M" in str(report) and "stage3_block1/Conv_0" in str(report)
+
+
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(8, (3, 3), name="conv")(x)
+        return nn.Dense(5, name="dense")(x.mean(axis=(1, 2)))
+
+
+class NnxNet(nnx.Module):
+    def __init__(self, rngs):
+        self.conv = nnx.Conv(3, 8, (3, 3), rngs=rngs)
+        self.dense = nnx.Linear(8, 5, rngs=rngs)
+
+    def __call__(self, x):
+        return self.dense(self.conv(x).mean(axis=(1, 2)))
+
+
+def test_everybody_s_code_costs_the_same():
+    linen = cost.analyze(Net(), IMAGE)
+    variables = Net().init(jax.random.key(0), jnp.zeros(IMAGE))
+    function = cost.analyze(Net().apply, variables, jnp.zeros(IMAGE))
+    found = cost.analyze(nnx.eval_shape(lambda: NnxNet(nnx.Rngs(0))), IMAGE)
+    macs = 2 * (16 * 16 * 8 * 27 + 8 * 5)
+    assert linen.macs == function.macs == found.macs == macs
+    assert linen.num_params == found.num_params == 27 * 8 + 8 + 8 * 5 + 5
+    assert linen.macs_in_bounds == function.macs_in_bounds == found.macs_in_bounds
+
+
+def test_deformable_sampling_is_counted_apart():
+    def deform(x, offset, kernel):
+        return ops.deform_conv2d(x, offset, kernel, padding=((1, 1), (1, 1)))
+
+    shapes = (2, 6, 5, 4), (2, 6, 5, 18), (3, 3, 4, 7)
+    (row,) = cost.analyze(deform, *shapes).rows
+    macs = cost.deform_conv_macs(b=2, c=4, m=7, k=3, e=6, f=5)
+    assert (row.macs, row.interpolation_macs) == macs
+
+
+def test_a_shift_has_no_macs_and_no_parameters():
+    def shift(x):
+        return ops.shift2d(x, ops.grid_displacements(9, 3))
+
+    (row,) = cost.analyze(shift, (2, 6, 5, 9)).rows
+    assert row.macs == row.num_params == 0
+    assert 8 * (row.bytes_read + row.bytes_written) == cost.shift_storage_bits(
+        2, 9, 6, 5
+    )
+
+
+def loop(x):
+    return jax.lax.while_loop(lambda y: y.sum() < 9, lambda y: y @ y, x)
+
+
+def test_while_loops_need_a_trip_count():
+    with pytest.raises(ValueError, match="pass trip_count"):
+        cost.analyze(loop, (3, 3))
+    assert cost.analyze(loop, (3, 3), trip_count=4).macs == 4 * 27
+
+
+def test_the_costliest_branch_counts():
+    def branch(flag, x):
+        return jax.lax.cond(flag > 0, lambda x: x @ x, lambda x: x, x)
+
+    assert cost.analyze(branch, (), (3, 3)).macs == 27
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 32), (1, 32)])
+def test_wrong_shapes_say_what_to_pass(shape):
+    with pytest.raises(ValueError, match=r"pass a shape such as"):
+        cost.analyze(cnnjax.create("resnet20_cifar"), shape)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_in_bounds_is_half_of_xlas_flops(data):
+    def draw(low, high):
+        return data.draw(st.integers(low, high))
+
+    groups, lhs, rhs, k = draw(1, 2), draw(1, 3), draw(1, 2), draw(1, 3)
+    x = jnp.zeros((draw(1, 2), draw(4, 7), draw(4, 7), 2 * groups))
+    kernel = jnp.zeros((k, draw(1, 3), 2, 3 * groups))
+    padding = [(draw(0, 2), draw(0, 2)) for _ in range(2)]
+    options = {
+        "window_strides": (draw(1, 3), draw(1, 3)),
+        "padding": padding,
+        "lhs_dilation": (lhs, 1),
+        "rhs_dilation": (1, rhs),
+        "feature_group_count": groups,
+        "dimension_numbers": ("NHWC", "HWIO", "NHWC"),
+    }
+
+    def conv(x, kernel):
+        return jax.lax.conv_general_dilated(x, kernel, **options)
+
+    if 0 in jax.eval_shape(conv, x, kernel).shape:
+        return
+    flops = jax.jit(conv).lower(x, kernel).compile().cost_analysis()["flops"]
+    report = cost.analyze(conv, x, kernel)
+    assert 2 * report.macs_in_bounds == flops
+    ours = cost.analyze(
+        lambda x, k: ops.conv_general_dilated(x, k, **options), x, kernel
+    )
+    assert ours.macs_in_bounds == report.macs_in_bounds
+    assert ours.macs == report.macs
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_closed_forms(data):
+    b, c, m, k, s, p, d, g = (
+        data.draw(st.integers(1, high)) for high in (3, 3, 3, 3, 3, 2, 2, 2)
+    )
+    c, m, h, w = c * g, m * g, 7, 9
+    e, f = (cost.output_size(n, k, s, p, d) for n in (h, w))
+    x, kernel = (b, h, w, c), (k, k, c // g, m)
+
+    def conv(x, kernel):
+        return ops.conv2d(
+            x, kernel, strides=s, padding=p, dilation=d, feature_group_count=g
+        )
+
+    (row,) = cost.analyze(conv, x, kernel).rows
+    assert row.output_shape == (b, e, f, m)
+    assert row.macs == cost.conv_macs(b, c, m, k, e, f, g)
+    moved = 8 * (row.bytes_read + row.bytes_written)
+    assert moved == cost.conv_storage_bits(b, c, m, k, h, w, e, f, g)
+
+    def upsample(x, kernel):
+        return ops.conv_transpose2d(
+            x, kernel, strides=(s, s), dilation=(d, d), feature_group_count=g
+        )
+
+    (row,) = cost.analyze(upsample, x, (k, k, c, m // g)).rows
+    rows, columns = (cost.transposed_output_size(n, k, s, 0, d) for n in (h, w))
+    assert row.output_shape == (b, rows, columns, m)
+    if s > 1:
+        assert row.macs == cost.transposed_conv_macs(b, c, m, k, h, w, g)
+
+    def separable(x, depthwise, pointwise):
+        return ops.depthwise_separable_conv2d(
+            x, depthwise, pointwise, strides=s, padding=p, dilation=d
+        )
+
+    report = cost.analyze(separable, x, (k, k, 1, c), (c, m))
+    assert report.macs == cost.depthwise_separable_macs(b, c, m, k, e, f)
+
+    (row,) = cost.analyze(jnp.dot, (b, c), (c, m)).rows
+    assert row.macs == cost.dense_macs(b, c, m)
+    moved = 8 * (row.bytes_read + row.bytes_written)
+    assert moved == cost.dense_storage_bits(b, c, m)
