@@ -25,7 +25,8 @@ def analyze(
     Two counts of multiply-accumulates (MACs) are in use. "Published" ones (`macs`) are
     those of papers and of PyTorch's counter: every tap of every output, those on
     padding too (of a transposed convolution, every tap of every input). "In-bounds"
-    ones (`macs_in_bounds`) leave these out; XLA's cost analysis says twice as many flops.
+    ones (`macs_in_bounds`) leave these out; XLA's cost analysis says twice as many
+    flops.
     Convolutions and matrix products count (attention's too), nothing else does; other
     arithmetic is in each row's `operations`.
 

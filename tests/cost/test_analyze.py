@@ -171,7 +171,7 @@ def test_in_bounds_is_half_of_xlas_flops(data):
 
     if 0 in jax.eval_shape(conv, x, kernel).shape:
         return
-    flops = jax.jit(conv).lower(x, kernel).compile().cost_analysis()["flops"]
+    flops = jax.jit(conv).lower(x, kernel).compile().cost_analysis().get("flops", 0)
     report = cost.analyze(conv, x, kernel)
     assert 2 * report.macs_in_bounds == flops
     ours = cost.analyze(

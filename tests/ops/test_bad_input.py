@@ -72,7 +72,7 @@ SHAPES = r"images \(2, 6, 7, 4\) and kernel \(3, 3, 4, 6\)"
                 lambda x: ops.avg_pool2d(x, 2),
                 lambda x: ops.resize_bilinear(x, 2),
                 ops.blur_pool,
-                lambda x: ops.batch_norm(x, (x[0, 0, 0],) * 2, *(x[0, 0, 0],) * 2),
+                lambda x: ops.batch_norm(x, (X[0, 0, 0],) * 2, *(X[0, 0, 0],) * 2),
             )
         ),
         (lambda: ops.max_pool2d(X > 0, 2), "truth values"),
