@@ -1,6 +1,7 @@
 """Pooling, with PyTorch's conventions for borders and ties."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from cnnjax.ops._check import (
     paddings,
     pair,
 )
-from cnnjax.ops._lowerings._taps import pad, taps
+from cnnjax.ops._lowerings._taps import MOST_TAPS, pad, taps
 from cnnjax.ops._named import named
 from cnnjax.ops._spec import AnyArray, ConvSpec, accumulator
 
@@ -125,7 +126,12 @@ def _max_pool2d(x, *, window, strides, padding):
     def on_cpu(x):
         if not jnp.issubdtype(x.dtype, jnp.floating):
             return reduce_window(x)
-        return _max_of_taps(x, window, strides, padding)
+        if math.prod(window) <= MOST_TAPS:
+            return _max_of_taps(x, window, strides, padding)
+        # The first of the rows' first ones is the first one.
+        (rows, columns), (down, right), (high, wide) = window, strides, padding
+        x = _max_of_taps(x, (1, columns), (1, right), ((0, 0), wide))
+        return _max_of_taps(x, (rows, 1), (down, 1), (high, (0, 0)))
 
     def reduce_window(x):
         floating = jnp.issubdtype(x.dtype, jnp.floating)

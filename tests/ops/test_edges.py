@@ -69,6 +69,26 @@ def test_max_pooling_of_minus_infinity_keeps_its_gradient_inside(strides, paddin
     assert gradient[0, 0, 0, 0] > 0  # The first pixel of the first window.
 
 
+def test_max_pooling_of_large_windows_has_the_gradient_of_the_first():
+    x = jnp.round(normal(2, 15, 14, 2))  # With many ties.
+
+    def xlas(x):
+        padding = ((0, 0), (4, 4), (3, 3), (0, 0))
+        window, strides = (1, 9, 8, 1), (1, 2, 1, 1)
+        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, strides, padding)
+
+    def ours(x):
+        return ops.max_pool2d(x, (9, 8), (2, 1), ((4, 4), (3, 3)))
+
+    y, pullback = jax.vjp(ours, x)
+    expected, expected_pullback = jax.vjp(xlas, x)
+    np.testing.assert_array_equal(y, expected)
+    g = jnp.cos(jnp.arange(y.size)).reshape(y.shape)
+    np.testing.assert_allclose(pullback(g)[0], expected_pullback(g)[0], atol=1e-4)
+    equations = str(jax.make_jaxpr(jax.grad(lambda x: ours(x).sum()))(x))
+    assert equations.count("select_n") < 100  # Not one for each of the 72 places.
+
+
 @pytest.mark.parametrize("size, expected", [(2, 1), (3, 1), (5, 2)])
 def test_windows_may_stick_out_of_small_images(size, expected):
     x = jnp.arange(1.0, size * size + 1).reshape(1, size, size, 1)
