@@ -26,14 +26,14 @@ def test_lite_keeps_its_ends():
 
 
 def test_a_stage_as_a_loop_computes_the_same():
-    """At rates 0, 1 and 2 stochastic depth leaves nothing to chance."""
+    """Without chance, of which a loop draws in another order; see `test_scan.py`."""
     model = EfficientNet(
         stages=(Stage(4, 3, 1, 8, 3),),
         stem_features=8,
         head_features=16,
         num_classes=3,
         dropout_rate=0.0,
-        drop_path_rate=3.0,
+        drop_path_rate=0.0,
     )
     images = jnp.asarray(np.random.RandomState(0).randn(2, 16, 16, 3), jnp.float32)
     looped = model.clone(scan=True)
