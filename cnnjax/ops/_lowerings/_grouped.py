@@ -5,6 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from cnnjax.ops._lowerings._taps import few_taps
 from cnnjax.ops._primitive import Lowering, choose, conv
 from cnnjax.ops._spec import ConvSpec
 
@@ -25,11 +26,11 @@ def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
 
 
 GROUPED = Lowering(
-    # More groups than any published network has would take long to compile. Groups of
-    # one channel come here when they have too many taps for shifted multiply-adds.
+    # More groups than any published network has would take long to compile, and so would
+    # groups of one channel with more taps than shifted multiply-adds are made for.
     applies=lambda spec: (
         1 < spec.feature_group_count <= 64
-        and spec.kernel_shape[2] > 1
+        and (spec.kernel_shape[2] > 1 or few_taps(spec))
         and spec.lhs_dilation == (1, 1)
     ),
     conv=_conv,
