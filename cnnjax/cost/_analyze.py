@@ -54,7 +54,7 @@ def analyze(
     params = Counter()
     for path, shape in traced.param_shapes.items():
         params[path.rpartition("/")[0]] += shape.size
-    rows = make_rows(walk.equations, params, walk.outputs)
+    rows = make_rows(walk, params)
     images = walk.inputs[traced.num_variables :]
     written = sum(row.bytes_written for row in rows)
     return CostReport(
@@ -65,7 +65,6 @@ def analyze(
         * sum(a.size * a.dtype.itemsize for a in traced.param_shapes.values()),
         activation_bits=8 * (written + sum(value.num_bytes for value in images)),
         peak_memory_bytes=peak_bytes(walk.equations, walk.outputs),
-        _equations=tuple(walk.equations),
-        _params=dict(params),
-        _outputs=tuple(walk.outputs),
+        walk=walk,
+        params=params,
     )

@@ -6,10 +6,10 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from cnnjax.cost._walk import Equation, Value
+from cnnjax.cost._walk import Equation, Walk
 
 
 _COLUMNS = ("layer", "output", "parameters", "MACs", "in bounds", "read", "written")
@@ -55,7 +55,9 @@ class CostReport:
       param_bits: storage of the parameters.
       activation_bits: storage of the function's inputs and of what its layers write.
       peak_memory_bytes: most of the activations that exist at one time, the function's
-        result included, its arguments not.
+        result included, its arguments not. Compilers need more, for copies of theirs.
+      walk: the equations that the rows sum up.
+      params: numbers in the parameters, by path of the module.
     """
 
     name: str
@@ -64,9 +66,8 @@ class CostReport:
     param_bits: int
     activation_bits: int
     peak_memory_bytes: int
-    _equations: tuple[Equation, ...] = dataclasses.field(repr=False)
-    _params: dict[str, int] = dataclasses.field(repr=False)
-    _outputs: tuple[Value, ...] = dataclasses.field(repr=False)
+    walk: Walk = dataclasses.field(repr=False)
+    params: Mapping[str, int] = dataclasses.field(repr=False)
 
     @property
     def macs(self) -> int:
@@ -95,12 +96,11 @@ class CostReport:
         At depth 1 there is a row for each block; bytes between the layers of a group
         no longer count. A depth of 0 gives one row.
         """
-        rows = make_rows(
-            self._equations,
-            self._params,
-            self._outputs,
-            lambda path: "/".join(path.split("/")[:depth]) if path else "",
-        )
+
+        def shorter(path):
+            return "/".join(path.split("/")[:depth])
+
+        rows = make_rows(self.walk, self.params, shorter)
         return dataclasses.replace(self, rows=tuple(rows))
 
     def to_dicts(self) -> list[dict[str, Any]]:
@@ -180,32 +180,30 @@ class CostReport:
 
 
 def make_rows(
-    equations: Iterable[Equation],
-    params: dict[str, int],
-    outputs: Iterable[Value],
+    walk: Walk,
+    params: Mapping[str, int],
     group: Callable[[str], str] = lambda path: path,
 ) -> list[Row]:
     """Sums equations up by layer.
 
     Args:
-      equations: of the whole function.
+      walk: of the whole function.
       params: number of parameters by path of the module.
-      outputs: of the whole function.
       group: from a module's path to its row's.
     """
     layers: dict[str, list[Equation]] = {}
     producers, consumers = {}, Counter()
-    for equation in equations:
+    for equation in walk.equations:
         place = group(equation.path)
         layers.setdefault(place, []).append(equation)
         for value in equation.outputs:
             producers[value] = place
-    for equation in equations:
+    for equation in walk.equations:
         place = group(equation.path)
         for value in set(equation.inputs):
             if producers.get(value, place) != place:
                 consumers[value] += 1
-    leaving = {value for value, n in consumers.items() if n} | set(outputs)
+    leaving = {value for value, n in consumers.items() if n} | set(walk.outputs)
 
     counts = Counter()
     for path, count in params.items():

@@ -21,11 +21,11 @@ _CALLS = {
     *("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "xla_pmap"),
 }
 _MOVES = {
-    *("broadcast_in_dim", "concatenate", "convert_element_type", "copy", "copy_p"),
+    *("broadcast_in_dim", "concatenate", "convert_element_type", "copy"),
     *("dynamic_slice", "dynamic_update_slice", "gather", "iota", "pad", "pvary"),
     *("reshape", "rev", "slice", "split", "squeeze", "stop_gradient", "transpose"),
-    *("expand_dims", "bitcast_convert_type", "optimization_barrier", "platform_index"),
-    *("reduce_precision", "select_and_gather_add", "pbroadcast", "pcast", "empty"),
+    *("bitcast_convert_type", "optimization_barrier", "platform_index"),
+    *("reduce_precision", "pcast"),
 }
 _MOVING_OPERATIONS = {"shift2d", "channel_shuffle"}  # Of `cnnjax.ops`.
 _TRANSCENDENTAL = {
@@ -47,12 +47,10 @@ class Value:
 
     Attributes:
       shape, dtype: its own.
-      is_argument: whether it is an argument of the whole function.
     """
 
     shape: tuple[int, ...]
     dtype: Any
-    is_argument: bool = False
 
     @property
     def num_bytes(self) -> int:
@@ -106,8 +104,8 @@ class Walk:
         """
         self.equations: list[Equation] = []
         self._platform, self._trip_count = platform, trip_count
-        self.inputs = [_value(v, is_argument=True) for v in closed.jaxpr.invars]
-        consts = [_value(v, is_argument=True) for v in closed.jaxpr.constvars]
+        self.inputs = [_value(v) for v in closed.jaxpr.invars]
+        consts = [_value(v) for v in closed.jaxpr.constvars]
         self.outputs = self._run(closed.jaxpr, [*consts, *self.inputs], "", 1)
 
     def _run(
@@ -183,8 +181,6 @@ class Walk:
         inner, length = _jaxpr(params["jaxpr"]), params["length"]
         split = params["num_consts"] + params["num_carry"]
         slices = [_value(variable) for variable in inner.invars[split:]]
-        for whole, part in zip(inputs[split:], slices, strict=True):
-            part.is_argument = whole.is_argument
         results = self._run(inner, [*inputs[:split], *slices], path, times * length)
         carries = results[: params["num_carry"]]
         stacks = [
@@ -243,12 +239,12 @@ def _jaxpr(value: Any) -> Any:
     return getattr(value, "jaxpr", value)
 
 
-def _value(variable: Any, is_argument: bool = False) -> Value:
+def _value(variable: Any) -> Value:
     aval = variable.aval
     shape, dtype = getattr(aval, "shape", ()), getattr(aval, "dtype", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
         dtype = None
-    return Value(tuple(shape), dtype, is_argument)
+    return Value(tuple(shape), dtype)
 
 
 def _arithmetic(equation: Any) -> tuple[str, int]:

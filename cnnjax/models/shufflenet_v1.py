@@ -23,8 +23,6 @@ from cnnjax.models._classifier import Activation, Endpoints, ModuleDef, Paper
 from cnnjax.models._stages import StagedClassifier
 
 
-he_uniform = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
-
 # Table 1: channels of the first stage by the number of groups; they double twice.
 CHANNELS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}
 
@@ -114,7 +112,7 @@ class ShuffleNetV1(StagedClassifier, kw_only=True):
             raise errors.UserError(
                 f"groups must be of {[*CHANNELS]}, not {self.groups}"
             )
-        layers = self.layers(train, he_uniform)
+        layers = self.layers(train, nn.initializers.he_uniform())
         conv, norm = layers.conv, layers.norm
         block = functools.partial(
             ShuffleUnit,

@@ -77,9 +77,7 @@ class WideResNet(StagedClassifier, kw_only=True):
         if blocks < 1 or rest:
             raise errors.UserError(f"depth must be 10, 16, 22, …, not {self.depth}")
         # The reference's, after He et al., 2015, section 2.2, eq. 10.
-        layers = self.layers(
-            train, nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
-        )
+        layers = self.layers(train, nn.initializers.he_uniform())
         conv, norm = layers.conv, layers.norm
         block = functools.partial(
             WideBlock,

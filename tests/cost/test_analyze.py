@@ -141,6 +141,48 @@ def test_the_costliest_branch_counts():
     assert cost.analyze(branch, (), (3, 3)).macs == 27
 
 
+def test_the_platform_s_branch_counts_if_it_is_named():
+    def product(x):
+        return jax.lax.platform_dependent(
+            x, tpu=lambda x: x @ x, default=lambda x: x @ x @ x
+        )
+
+    assert cost.analyze(product, (3, 3)).macs == 2 * 27
+    assert cost.analyze(product, (3, 3), platform="tpu").macs == 27
+
+
+def test_peak_memory():
+    """Products are stored; what is computed number by number is where its input was."""
+
+    def chain(x, a, b):
+        return jnp.tanh(jax.nn.relu(x @ a) @ b)
+
+    # Both sides of the second product: [4, 8] and [4, 2] of float32.
+    report = cost.analyze(chain, (4, 4), (4, 8), (8, 2))
+    assert report.peak_memory_bytes == 4 * (4 * 8 + 4 * 2)
+
+    def kept(x, a):
+        y = x @ a
+        return y + jnp.tanh(y @ y)
+
+    assert cost.analyze(kept, (4, 4), (4, 4)).peak_memory_bytes == 4 * 2 * 16
+
+
+def test_memory_is_no_more_than_the_compiler_takes():
+    model, image = cnnjax.create("resnet20_cifar"), jnp.zeros((8, 32, 32, 3))
+    model = model.clone(conv_general_dilated=jax.lax.conv_general_dilated)
+    variables = jax.eval_shape(model.init, jax.random.key(0), image)
+
+    def logits(variables, image):
+        return model.apply(variables, image)[0]
+
+    memory = jax.jit(logits).lower(variables, image).compile().memory_analysis()
+    taken = memory.temp_size_in_bytes + memory.output_size_in_bytes
+    report = cost.analyze(logits, variables, image)
+    # XLA's CPU backend also keeps padded and transposed copies.
+    assert 0.3 * taken < report.peak_memory_bytes <= taken
+
+
 @pytest.mark.parametrize("shape", [(1, 32, 32), (1, 32)])
 def test_wrong_shapes_say_what_to_pass(shape):
     with pytest.raises(ValueError, match=r"pass a shape such as"):

@@ -1,14 +1,12 @@
-"""DenseNets: the paper's sizes, memory, images too small, other names of weights."""
+"""DenseNets: the paper's sizes, memory, images too small."""
 
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import cnnjax
 from cnnjax.models.densenet import CifarDenseNet, DenseNet
 
 
@@ -111,35 +109,3 @@ def test_an_image_too_small_for_the_pooling_raises():
     with pytest.raises(ValueError, match="does not fit"):
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28, 3)))
     jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 29, 29, 3)))
-
-
-PUBLISHED = {r"(layer\d\.(norm|conv))(\d)": r"\1.\3"}
-PYTORCHCV = {
-    r"denseblock(\d)\.denselayer": r"stage\1.unit",
-    r"norm([12])": r"conv\1.bn",
-    r"conv([12])\.weight": r"conv\1.conv.weight",
-    "conv0": "init_block.conv",
-    "norm0": "init_block.bn",
-    r"transition1\.norm": "stage2.trans2.conv.bn",
-    r"transition1\.conv": "stage2.trans2.conv.conv",
-    "norm5": "post_activ.bn",
-    "classifier": "output",
-}
-
-
-@pytest.mark.parametrize("renamed", [PUBLISHED, PYTORCHCV])
-def test_reads_the_names_of_other_sources(renamed):
-    options = {"depths": (1, 2), "growth_rate": 4}
-    model = cnnjax.create("densenet121", **options)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-    rng = np.random.default_rng(0)
-    variables = jax.tree.map(lambda a: rng.normal(size=a.shape), shapes)
-    state = {}
-    for key, value in cnnjax.weights.to_torch(
-        "densenet121", variables, **options
-    ).items():
-        for pattern, replacement in renamed.items():
-            key = re.sub(pattern, replacement, key)
-        state[key] = value
-    found = cnnjax.weights.from_torch("densenet121", state, **options)
-    jax.tree.map(np.testing.assert_array_equal, found, variables)

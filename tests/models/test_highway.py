@@ -1,4 +1,4 @@
-"""Highway networks: their gates, the published sizes, stages as loops."""
+"""Highway networks: their gates, the published sizes."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import pytest
 import cnnjax
 from cnnjax import weights
 from cnnjax.models._classifier import make_conv
-from cnnjax.models.highway import Highway, HighwayLayer
+from cnnjax.models.highway import HighwayLayer
 
 
 def layer_output(gate_bias):
@@ -36,20 +36,3 @@ def test_sizes_are_those_of_the_paper(depth, millions):
     assert len([path for path in kernels if "/gate/" not in path]) == depth
     count = sum(a.size for a in shapes.values())
     assert abs(count / 1e6 / millions - 1) < 0.02
-
-
-def test_scanned_stages_compute_the_same():
-    model = Highway(
-        depths=(5, 2, 2), dims=(4, 4, 4), hidden_features=8, image_size=8, num_classes=3
-    )
-    rng = np.random.default_rng(0)
-    images = rng.normal(size=(2, 8, 8, 3)).astype(np.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
-    variables = jax.tree.map(lambda a: np.float32(rng.normal(size=a.shape)), shapes)
-    logits, _ = jax.jit(model.apply)(variables, images)
-    assert np.std(logits) > 0
-    scanned = model.clone(scan=True)
-    shapes = jax.eval_shape(scanned.init, jax.random.key(0), images)
-    assert "stage1_blocks2to4" in shapes["params"]
-    found, _ = jax.jit(scanned.apply)(weights.roll(variables, shapes), images)
-    np.testing.assert_allclose(found, logits, atol=1e-5 * np.std(logits))

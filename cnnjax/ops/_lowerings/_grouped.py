@@ -26,7 +26,7 @@ def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
 
 
 GROUPED = Lowering(
-    # More groups than any published network has would take long to compile, and so would
+    # More groups than any published network has would take long to compile; so would
     # groups of one channel with more taps than shifted multiply-adds are made for.
     applies=lambda spec: (
         1 < spec.feature_group_count <= 64
