@@ -40,7 +40,8 @@ def load(name: str, source: Source, **options: Any) -> Variables:
         or other ones than the model needs.
     """
     model = registry.create(name)  # An unknown name is the first thing to say.
-    if "/tf_" in str(source) and getattr(model, "padding", "SAME") != "SAME":
+    padding = options.get("padding", getattr(model, "padding", "SAME"))
+    if str(source).startswith("hf://timm/tf_") and padding != "SAME":
         warnings.warn(
             f"weights named tf_… need TensorFlow's padding and epsilon: "
             f'create("{name}", padding="SAME", epsilon=1e-3)',

@@ -69,7 +69,7 @@ def assert_same_and_faster(slow, fast, *arguments):
             times[name].append(time.process_time() - start)
     # The cores' time in this process, which other programs disturb least; measured for
     # ResNeSt-50: 0.70 to 0.74.
-    assert min(times["fast"]) < 0.85 * min(times["slow"])
+    assert min(times["fast"]) < 0.8 * min(times["slow"])
 
 
 @pytest.fixture(scope="module")

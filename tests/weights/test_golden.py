@@ -31,7 +31,7 @@ def test_equals_the_reference(golden):
     model = cnnjax.create(name, num_classes=arrays["output"].shape[1])
     logits, _ = jax.jit(model.apply)(variables, images)
     error = np.abs(logits - arrays["output"]).max() / np.std(arrays["output"])
-    assert error < 1e-5, error  # Measured: up to 3e-6.
+    assert error < 1e-5, error  # Measured: up to 7e-6.
     assert sum(a.size for a in jax.tree.leaves(variables["params"])) == arrays["params"]
 
 

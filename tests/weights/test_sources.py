@@ -114,9 +114,12 @@ def test_what_is_not_there_is_an_error(hub, source):
 
 
 def test_weights_of_tensorflow_need_its_padding(hub):
+    source = "hf://timm/tf_efficientnet_b0"
     with pytest.warns(UserWarning, match="padding="):
         with pytest.raises(errors.UserError, match="tf_efficientnet_b0"):
-            weights.load("efficientnet_b0", "hf://timm/tf_efficientnet_b0")
+            weights.load("efficientnet_b0", source)
+    with pytest.raises(errors.UserError, match="tf_efficientnet_b0"):  # No warning.
+        weights.load("efficientnet_b0", source, padding="SAME", epsilon=1e-3)
 
 
 def test_packages_have_some_variants_only():
