@@ -29,10 +29,15 @@ def fill(name: str, shape: tuple[int, ...], gain: float) -> np.ndarray:
     return value.astype(np.float32)
 
 
+def arrays(name: str) -> dict[str, np.ndarray]:
+    """Returns what is in a model's golden file."""
+    with np.load(Path(__file__).with_name(f"{name}.npz")) as file:
+        return dict(file)
+
+
 def load(name: str) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
     """Returns the state_dict, the input (NHWC) and the arrays of a golden file."""
-    with np.load(Path(__file__).with_name(f"{name}.npz")) as file:
-        golden = dict(file)
+    golden = arrays(name)
     state = {
         key: fill(key, tuple(map(int, filter(None, shape.split(",")))), golden["gain"])
         for key, shape in zip(golden["names"], golden["shapes"], strict=True)
