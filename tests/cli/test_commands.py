@@ -60,7 +60,14 @@ def test_models_of_no_such_name(monkeypatch, capsys):
     assert "did you mean" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("model", ["efficientnet_lite0", "efficientnet_lite2"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "efficientnet_lite0",
+        pytest.param("efficientnet_lite1", marks=pytest.mark.slow),
+        pytest.param("efficientnet_lite2", marks=pytest.mark.slow),
+    ],
+)
 def test_predict_real_photographs(monkeypatch, capsys, photos, tmp_path, model):
     figure = tmp_path / "figures" / "answers.png"
     arguments = ("--model", model, "--top", 2, "--save", figure)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_zoo import noise
 
 from cnnjax.models.resnet import BasicBlock, Bottleneck, ResNet
 
@@ -19,15 +20,11 @@ def tiny(block, **options):
 
 @pytest.fixture(scope="module", params=[BasicBlock, Bottleneck])
 def plain(request):
-    """A model, its variables (with statistics unlike 0 and 1), images, endpoints."""
+    """A kind of blocks, variables, images, endpoints."""
     model = tiny(request.param)
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.normal(size=(1, 64, 64, 3)), jnp.float32)
-    variables = jax.jit(model.init)(jax.random.key(0), images)
-    variables["batch_stats"] = jax.tree.map(
-        lambda a: a + jnp.asarray(rng.uniform(-0.1, 0.1, a.shape), jnp.float32),
-        variables["batch_stats"],
-    )
+    variables = noise(model)
     return request.param, variables, images, jax.jit(model.apply)(variables, images)[1]
 
 
