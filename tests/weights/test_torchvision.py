@@ -21,8 +21,10 @@ NAMES = set(torchvision.models.list_models(module=torchvision.models))
 @pytest.mark.parametrize("name", sorted(NAMES & set(cnnjax.list_models())))
 def test_equals_torchvision(name):
     reference = torchvision.models.get_model(name, weights=None).eval()
+    # As in their golden files; float32 resolves the deepest ones no further.
+    gain = 0.7 if name.startswith("efficientnet_v2") else 1.5
     state = {
-        key: golden_files.fill(key, tuple(value.shape), 1.5)
+        key: golden_files.fill(key, tuple(value.shape), gain)
         for key, value in reference.state_dict().items()
         if "relative_position_index" not in key
     }
