@@ -43,11 +43,13 @@ class MobileNetV3(StagedClassifier, kw_only=True):
     Attributes:
       stages: of inverted residual blocks.
       hidden_features: of the layer before the head.
+      epsilon: of batch normalisation; weights of timm's own training need 1e-5.
       dropout_rate: before the head.
     """
 
     stages: Sequence[Stage]
     hidden_features: int
+    epsilon: float = 1e-3
     dropout_rate: float = 0.2
 
     @nn.compact
@@ -62,7 +64,7 @@ class MobileNetV3(StagedClassifier, kw_only=True):
             train,
             he_normal,
             nn.initializers.normal(0.01),
-            epsilon=1e-3,
+            epsilon=self.epsilon,
             momentum=0.99,
         )
         conv, norm, act = layers.conv, layers.norm, ops.hard_swish

@@ -2,12 +2,14 @@
 
 import re
 
+import flax.traverse_util
 import jax
 import numpy as np
 import pytest
 
 from cnnjax import weights
 from cnnjax.registry import create
+from cnnjax.weights._names import namers
 
 
 SMALL_DENSENET = {"depths": (1, 2), "growth_rate": 4}
@@ -66,3 +68,28 @@ def test_reads_the_names_of_other_sources(name, options, renamed):
         state[key] = value
     found = weights.from_torch(name, state, **options)
     jax.tree.map(np.testing.assert_array_equal, found, variables)
+
+
+def test_a_convolution_of_one_pixel_is_read_as_a_dense_layer():
+    """Timm's MobileNetV3 has one before its head; its other names are timm's usual."""
+    state = weights.to_torch("mobilenet_v3_small", _counting("mobilenet_v3_small"))
+    renamed = {}
+    for path in weights.shapes_of(create("mobilenet_v3_small")):
+        golden, timm = (names(path) for names in namers(create("mobilenet_v3_small")))
+        value = state[golden.key]
+        renamed[timm.key] = value if timm.shape is None else value.reshape(timm.shape)
+    assert renamed["conv_head.weight"].shape == (1024, 576, 1, 1)
+    assert "blocks.1.0.conv_pwl.weight" in renamed
+    assert "blocks.5.0.bn1.running_var" in renamed
+    found = weights.from_torch("mobilenet_v3_small", renamed)
+    jax.tree.map(np.testing.assert_array_equal, found, _counting("mobilenet_v3_small"))
+
+
+def _counting(name):
+    """Returns variables that count on from 0, so that none is like another."""
+    shapes = weights.shapes_of(create(name))
+    flat = {
+        path: np.arange(a.size, dtype=np.float32).reshape(a.shape) + i
+        for i, (path, a) in enumerate(shapes.items())
+    }
+    return flax.traverse_util.unflatten_dict(flat, sep="/")

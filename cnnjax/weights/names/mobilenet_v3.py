@@ -1,4 +1,6 @@
-"""MobileNetV3, as torchvision calls it."""
+"""MobileNetV3, as torchvision and timm call it."""
+
+from cnnjax.weights.names._inverted_residual import TIMM
 
 
 def torchvision(model):
@@ -30,4 +32,17 @@ def torchvision(model):
     }
 
 
-SOURCES = [torchvision]
+def timm(model):
+    """Its layer before the head is a 1x1 convolution of one pixel."""
+    last = f"blocks.{len(model.stages)}.0"
+    features = 6 * model.stages[-1].features
+    return {
+        "hidden/kernel": ("conv_head.weight", (-1, features, 1, 1)),
+        "hidden": "conv_head",
+        **TIMM,
+        "head_conv": f"{last}.conv",
+        "head_norm": f"{last}.bn1",
+    }
+
+
+SOURCES = [torchvision, timm]
