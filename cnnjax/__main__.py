@@ -2,6 +2,7 @@
 
 import tyro
 
+from cnnjax.cli.cost import cost
 from cnnjax.cli.models import models
 from cnnjax.cli.predict import predict
 from cnnjax.cli.status import exit_status
@@ -10,7 +11,7 @@ from cnnjax.cli.status import exit_status
 def main() -> None:
     """Runs the command that the arguments name."""
     app = tyro.extras.SubcommandApp()
-    for command in (models, predict):
+    for command in (models, cost, predict):
         app.command(command)
     with exit_status():
         app.cli(prog="python -m cnnjax", description="Convolutional networks for JAX.")

@@ -12,6 +12,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 2)
 
 
+@pytest.fixture(autouse=True)
+def quick_compilation(request):
+    """Leaves most of LLVM's optimisations out: compiling is what takes a test's time.
+
+    Not where times are compared, and not in what runs for minutes.
+    """
+    optimised = any(map(request.node.get_closest_marker, ("timed", "slow", "torch")))
+    jax.config.update("jax_disable_most_optimizations", not optimised)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
     """Compiles each program once for all tests and for the processes they start."""

@@ -23,7 +23,7 @@ ALLOWED = {
     "models": {"nn", "ops"},
     "registry": {"models"},
     "weights": {"models", "registry"},
-    "cost": set(),
+    "cost": {"plots"},
     "metrics": set(),
     "plots": set(),
     "data": set(),

@@ -79,3 +79,48 @@ def test_learning_curves_draw_both_splits(tmp_path):
     for color in ((31, 119, 180), (255, 127, 14)):  # Matplotlib's first two.
         assert close_to(pixels(path), color).sum() > 50
     plots.learning_curves(path, [])
+
+
+def test_stages_draws_a_bar_of_each_height(tmp_path):
+    path = tmp_path / "stages.png"
+    plots.stages(path, "net", ["stem", "stage1"], [10**9, 5 * 10**8], [10, 20])
+    blue = close_to(pixels(path), (0x1F, 0x77, 0xB4))
+    heights = blue.sum(axis=0)
+    tall, low = (
+        heights.max(),
+        np.median(heights[len(heights) // 2 :][heights[len(heights) // 2 :] > 5]),
+    )
+    assert low / tall == pytest.approx(0.5, abs=0.05)
+
+
+def test_bubbles_draws_areas(tmp_path):
+    path = tmp_path / "bubbles.png"
+    models = [
+        plots.Bubble("big", 10**7, 10**9, 4.0, "a"),
+        plots.Bubble("small", 10**6, 10**8, 1.0, "b"),
+    ]
+    plots.bubbles(path, models, size="bytes")
+    image = pixels(path)
+    areas = [
+        close_to(image, color).sum() for color in ((143, 187, 217), (255, 191, 134))
+    ]
+    assert areas[0] > 2 * areas[1] > 0
+
+
+def test_roofline_draws_layers_under_the_roof(tmp_path):
+    path = tmp_path / "roofline.png"
+    plots.roofline(path, "net", [(1.0, 1e9), (100.0, 5e10)], peak=1e11, bandwidth=1e9)
+    assert len(np.unique(pixels(path).reshape(-1, 3), axis=0)) > 20
+
+
+@pytest.mark.parametrize(
+    "bounds", [(2.0, 3.0, 9.0, 11.0), (-np.inf,) * 2 + (np.inf,) * 2]
+)
+def test_receptive_field_frames_what_geometry_allows(tmp_path, bounds):
+    path = tmp_path / "field.png"
+    strength = np.zeros((16, 16), np.float32)
+    strength[6, 6] = 1.0
+    plots.receptive_field(path, [("stage1", strength, bounds)] * 2)
+    image = pixels(path)
+    assert close_to(image, (0, 255, 255)).sum() > 200  # The frame.
+    assert close_to(image, (252, 253, 191)).sum() > 50  # The pixel that counts.

@@ -16,5 +16,18 @@ from cnnjax.cost._closed_forms import output_size as output_size
 from cnnjax.cost._closed_forms import shift_storage_bits as shift_storage_bits
 from cnnjax.cost._closed_forms import transposed_conv_macs as transposed_conv_macs
 from cnnjax.cost._closed_forms import transposed_output_size as transposed_output_size
+from cnnjax.cost._devices import DEVICES as DEVICES
+from cnnjax.cost._devices import Device as Device
+from cnnjax.cost._devices import find_device as find_device
+from cnnjax.cost._receptive_field import ReceptiveField as ReceptiveField
+from cnnjax.cost._receptive_field import (
+    effective_receptive_field as effective_receptive_field,
+)
+from cnnjax.cost._receptive_field import plot_receptive_field as plot_receptive_field
+from cnnjax.cost._receptive_field import receptive_field as receptive_field
 from cnnjax.cost._report import CostReport as CostReport
 from cnnjax.cost._report import Row as Row
+from cnnjax.cost._report import plot_models as plot_models
+from cnnjax.cost._roofline import Roofline as Roofline
+from cnnjax.cost._roofline import RooflineRow as RooflineRow
+from cnnjax.cost._roofline import roofline as roofline

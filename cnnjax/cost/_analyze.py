@@ -46,7 +46,7 @@ def analyze(
       The report: rows per layer, totals, tables.
 
     Raises:
-      ValueError: if the target cannot be traced with these arguments, or there are
+      UserError: if the target cannot be traced with these arguments, or there are
         products in a `while` loop and no trip_count.
     """
     traced = trace(target, arguments, options, with_gradient=with_gradient)

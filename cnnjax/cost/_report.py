@@ -4,11 +4,13 @@ import csv
 import dataclasses
 import io
 import json
-import math
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from cnnjax.cost._format import as_text, short
 from cnnjax.cost._walk import Equation, Walk
 
 
@@ -100,22 +102,56 @@ class CostReport:
         def shorter(path):
             return "/".join(path.split("/")[:depth])
 
-        rows = make_rows(self.walk, self.params, shorter)
+        return self._grouped(shorter)
+
+    def stages(self) -> "CostReport":
+        """Merges the layers of each stage; other layers by their outermost module.
+
+        The stages of a model of the zoo are what stands before its endpoint of that
+        name: layers whose paths begin with `stage1` and so on.
+        """
+
+        def stage(path):
+            outermost = path.partition("/")[0]
+            numbered = re.match(r"stage\d+", outermost)
+            return numbered[0] if numbered else outermost
+
+        return self._grouped(stage)
+
+    def _grouped(self, group: Callable[[str], str]) -> "CostReport":
+        rows = make_rows(self.walk, self.params, group)
         return dataclasses.replace(self, rows=tuple(rows))
+
+    def plot_stages(self, path: Path) -> None:
+        """Draws the MACs and parameters of each stage as a PNG file."""
+        from cnnjax import plots
+
+        rows = [row for row in self.stages().rows if row.macs or row.num_params]
+        plots.stages(
+            path,
+            self.name,
+            [row.path or "(outside)" for row in rows],
+            [row.macs for row in rows],
+            [row.num_params for row in rows],
+        )
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Returns the rows as plain dictionaries; `pandas.DataFrame` takes them."""
         return [dataclasses.asdict(row) for row in self.rows]
 
-    def to_json(self) -> str:
-        """Returns totals and rows as JSON."""
+    def to_dict(self) -> dict[str, Any]:
+        """Returns totals and rows as a plain dictionary."""
         totals = (
             *("name", "macs", "macs_in_bounds", "num_params", "param_bits"),
             *("activation_bits", "storage_bits", "peak_memory_bytes"),
             "arithmetic_intensity",
         )
         described = {key: getattr(self, key) for key in totals}
-        return json.dumps({**described, "rows": self.to_dicts()}, indent=1)
+        return {**described, "rows": self.to_dicts()}
+
+    def to_json(self) -> str:
+        """Returns totals and rows as JSON."""
+        return json.dumps(self.to_dict(), indent=1)
 
     def to_csv(self) -> str:
         """Returns the rows as CSV, with a heading."""
@@ -150,8 +186,8 @@ class CostReport:
         counts = (self.num_params, self.macs, self.macs_in_bounds)
         return (
             *("total", ""),
-            *map(_short, counts),
-            *(f"{_short(size)}B" for size in (read, written)),
+            *map(short, counts),
+            *(f"{short(size)}B" for size in (read, written)),
         )
 
     def __rich__(self) -> Any:
@@ -165,18 +201,36 @@ class CostReport:
         table.add_section()
         table.add_row(*self._total())
         table.caption = (
-            f"peak memory {_short(self.peak_memory_bytes)}B; "
+            f"peak memory {short(self.peak_memory_bytes)}B; "
             f"{self.arithmetic_intensity:.1f} MACs per byte"
         )
         return table
 
     def __str__(self) -> str:
-        import rich.console
+        return as_text(self)
 
-        console = rich.console.Console(file=io.StringIO(), width=120)
-        with console.capture() as capture:
-            console.print(self)
-        return capture.get()
+
+def plot_models(path: Path, reports: Sequence[CostReport]) -> None:
+    """Draws models by parameters and MACs as a PNG file; areas are activations.
+
+    Args:
+      path: the file to write.
+      reports: of models, at least one; those whose names begin with the same letters
+        have one colour.
+    """
+    from cnnjax import plots
+
+    models = [
+        plots.Bubble(
+            report.name,
+            report.num_params,
+            report.macs,
+            report.activation_bits / 8,
+            re.split(r"[^A-Za-z]", report.name)[0],
+        )
+        for report in reports
+    ]
+    plots.bubbles(path, models, size="bytes of activations")
 
 
 def make_rows(
@@ -247,16 +301,6 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.path or "(outside of modules)",
         shape,
-        *map(_short, counts),
-        *(f"{_short(size)}B" for size in sizes),
+        *map(short, counts),
+        *(f"{short(size)}B" for size in sizes),
     )
-
-
-def _short(number: int) -> str:
-    """Writes a number with three digits: 4.09 G, 25.6 M, 640."""
-    if number < 1000:
-        return f"{number} "
-    power = min(int(math.log10(number)) // 3, 4)
-    scaled = number / 1000**power
-    digits = max(0, 2 - int(math.log10(scaled)))
-    return f"{scaled:.{digits}f} {'kMGT'[power - 1]}"

@@ -9,6 +9,8 @@ import flax.traverse_util
 import jax
 import jax.numpy as jnp
 
+from cnnjax import errors
+
 
 class Traced(NamedTuple):
     """A function that was traced with shapes.
@@ -17,11 +19,14 @@ class Traced(NamedTuple):
       jaxpr: the closed one.
       param_shapes: shapes of a module's parameters, by path; {} of a plain function.
       num_variables: how many of the first arguments are variables of the module.
+      output_names: of the jaxpr's outputs: of `(output, endpoints)` "output" and the
+        endpoints' own, else paths in what is returned.
     """
 
     jaxpr: Any
     param_shapes: dict[str, Any]
     num_variables: int
+    output_names: tuple[str, ...]
 
 
 def trace(
@@ -34,25 +39,25 @@ def trace(
     """Traces a Linen module, an NNX module or any function; nothing is computed.
 
     Raises:
-      ValueError: if it cannot be traced with these arguments.
+      UserError: if it cannot be traced with these arguments.
     """
     arguments = [shape_of(argument) for argument in arguments]
+    linen, is_nnx = isinstance(target, nn.Module), _is_nnx(target)
+    if with_gradient and not (linen or is_nnx):
+        raise errors.UserError(
+            "a plain function has no parameters to train; pass it as `jax.grad(…)`"
+        )
     try:
-        if isinstance(target, nn.Module):
+        if linen:
             return _linen(target, arguments, options, with_gradient)
-        if _is_nnx(target):
+        if is_nnx:
             return _nnx(target, arguments, options, with_gradient)
-        if with_gradient:
-            raise ValueError(
-                "a plain function has no parameters to train; pass it as `jax.grad(…)`"
-            )
-        call = jax.make_jaxpr(lambda *a: target(*a, **options))
-        return Traced(call(*arguments), {}, 0)
-    except ValueError:
-        raise
+        call = jax.make_jaxpr(lambda *a: target(*a, **options), return_shape=True)
+        jaxpr, outputs = call(*arguments)
+        return Traced(jaxpr, {}, 0, _names(outputs))
     except Exception as error:
         shapes = ", ".join(map(str, arguments))
-        raise ValueError(
+        raise errors.UserError(
             f"{_name(target)} cannot be traced with {shapes}: {error}; pass a shape "
             f"such as (1, 224, 224, 3) for each array that it takes"
         ) from error
@@ -86,8 +91,8 @@ def _linen(model, arguments, options, with_gradient) -> Traced:
 
     params = variables.get("params", {})
     flat = flax.traverse_util.flatten_dict(params, sep="/")
-    jaxpr = _make_jaxpr(call, with_gradient)(params, rest, *arguments)
-    return Traced(jaxpr, flat, len(jax.tree.leaves(variables)))
+    jaxpr, outputs = _make_jaxpr(call, with_gradient)(params, rest, *arguments)
+    return Traced(jaxpr, flat, len(jax.tree.leaves(variables)), _names(outputs))
 
 
 def _nnx(model, arguments, options, with_gradient) -> Traced:
@@ -103,13 +108,14 @@ def _nnx(model, arguments, options, with_gradient) -> Traced:
         jax.tree_util.keystr(path[:-1], simple=True, separator="/"): leaf
         for path, leaf in jax.tree.leaves_with_path(params)
     }
-    jaxpr = _make_jaxpr(call, with_gradient)(params, rest, *arguments)
-    return Traced(jaxpr, paths, len(jax.tree.leaves((params, rest))))
+    jaxpr, outputs = _make_jaxpr(call, with_gradient)(params, rest, *arguments)
+    num_variables = len(jax.tree.leaves((params, rest)))
+    return Traced(jaxpr, paths, num_variables, _names(outputs))
 
 
 def _make_jaxpr(call: Callable[..., Any], with_gradient: bool) -> Callable[..., Any]:
     if not with_gradient:
-        return jax.make_jaxpr(call)
+        return jax.make_jaxpr(call, return_shape=True)
 
     def loss(params, *rest):
         outputs = call(params, *rest)
@@ -118,7 +124,22 @@ def _make_jaxpr(call: Callable[..., Any], with_gradient: bool) -> Callable[..., 
         ]
         return floats[0].astype(jnp.float32).sum()
 
-    return jax.make_jaxpr(jax.grad(loss))
+    return jax.make_jaxpr(jax.grad(loss), return_shape=True)
+
+
+def _names(outputs: Any) -> tuple[str, ...]:
+    """Names the leaves of what a function returns."""
+    if (
+        isinstance(outputs, tuple)
+        and len(outputs) == 2
+        and isinstance(outputs[1], dict)
+    ):
+        output, endpoints = outputs
+        return (*_names({"output": output}), *_names(endpoints))
+    return tuple(
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, _ in jax.tree.leaves_with_path(outputs)
+    )
 
 
 def _mark(call, args, kwargs, context):

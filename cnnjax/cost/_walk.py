@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from cnnjax import errors
 from cnnjax.cost._convolutions import Macs, macs_of
 
 
@@ -16,7 +17,7 @@ from cnnjax.cost._convolutions import Macs, macs_of
 MARK = re.compile(r"@([^@]*)@")
 
 # Equations that only run another jaxpr on their arguments.
-_CALLS = {
+CALLS = {
     *("jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", "shard_map"),
     *("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "xla_pmap"),
 }
@@ -28,12 +29,12 @@ _MOVES = {
     *("reduce_precision", "pcast"),
 }
 _MOVING_OPERATIONS = {"shift2d", "channel_shuffle"}  # Of `cnnjax.ops`.
-_TRANSCENDENTAL = {
+TRANSCENDENTAL = {
     *("cbrt", "cos", "cosh", "digamma", "erf", "erf_inv", "erfc", "exp", "exp2"),
     *("expm1", "lgamma", "log", "log1p", "logistic", "pow", "rsqrt", "sin", "sinh"),
     *("sqrt", "tan", "tanh", "acos", "asin", "atan", "atan2", "acosh", "asinh"),
 }
-_ELEMENTWISE = {
+ELEMENTWISE = {
     *("abs", "add", "add_any", "and", "ceil", "clamp", "div", "eq", "floor", "ge"),
     *("gt", "integer_pow", "is_finite", "le", "lt", "max", "min", "mul", "ne", "neg"),
     *("nextafter", "not", "or", "rem", "round", "select_n", "sign", "square", "sub"),
@@ -130,7 +131,7 @@ class Walk:
         self, equation: Any, inputs: list[Value], path: str, times: int
     ) -> list[Value]:
         name, params = equation.primitive.name, equation.params
-        if name in _CALLS:
+        if name in CALLS:
             operation = str(params.get("name", "")).partition("(")[0]
             if operation == "deform_conv2d":
                 return self._deform(equation, inputs, path, times)
@@ -140,7 +141,9 @@ class Walk:
                     path, operation, "move", Macs(0, 0), 0, 0, inputs, outputs, times
                 )
                 return outputs
-            inner = _jaxpr(params["call_jaxpr" if "call_jaxpr" in params else "jaxpr"])
+            inner = jaxpr_of(
+                params["call_jaxpr" if "call_jaxpr" in params else "jaxpr"]
+            )
             consts = [_value(v) for v in inner.constvars]
             return self._run(inner, [*consts, *inputs], path, times)
         if name == "scan":
@@ -178,7 +181,7 @@ class Walk:
     def _scan(
         self, params: dict[str, Any], inputs: list[Value], path: str, times: int
     ) -> list[Value]:
-        inner, length = _jaxpr(params["jaxpr"]), params["length"]
+        inner, length = jaxpr_of(params["jaxpr"]), params["length"]
         split = params["num_consts"] + params["num_carry"]
         slices = [_value(variable) for variable in inner.invars[split:]]
         results = self._run(inner, [*inputs[:split], *slices], path, times * length)
@@ -200,11 +203,11 @@ class Walk:
         before = len(self.equations)
         skipped = params["cond_nconsts"]
         count = 1 if self._trip_count is None else self._trip_count
-        body = _jaxpr(params["body_jaxpr"])
+        body = jaxpr_of(params["body_jaxpr"])
         outputs = self._run(body, inputs[skipped:], path, times * count)
         added = self.equations[before:]
         if self._trip_count is None and any(e.macs.published for e in added):
-            raise ValueError(
+            raise errors.UserError(
                 "there is a while loop of unknown length around products"
                 f"{f' in {path}' if path else ''}; pass trip_count"
             )
@@ -214,7 +217,7 @@ class Walk:
         self, equation: Any, inputs: list[Value], path: str, times: int
     ) -> list[Value]:
         """Takes the platform's branch, or the one with the most products."""
-        branches = [_jaxpr(branch) for branch in equation.params["branches"]]
+        branches = [jaxpr_of(branch) for branch in equation.params["branches"]]
         platforms = equation.params.get("branches_platforms")
         if platforms is not None:
             chosen = [
@@ -235,7 +238,7 @@ class Walk:
         return outputs
 
 
-def _jaxpr(value: Any) -> Any:
+def jaxpr_of(value: Any) -> Any:
     return getattr(value, "jaxpr", value)
 
 
@@ -253,9 +256,9 @@ def _arithmetic(equation: Any) -> tuple[str, int]:
     size = sum(getattr(v.aval, "size", 0) for v in equation.outvars)
     if name in _MOVES:
         return "move", 0
-    if name in _ELEMENTWISE:
+    if name in ELEMENTWISE:
         return "elementwise", size
-    if name in _TRANSCENDENTAL:
+    if name in TRANSCENDENTAL:
         return "transcendental", size
     if "window_dimensions" in params:
         return "reduction", size * math.prod(params["window_dimensions"])

@@ -7,6 +7,7 @@ Deviation: stochastic depth is the paper's (Table 9); the reference begins witho
 """
 
 import functools
+import math
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -89,23 +90,26 @@ class DeiT(StagedClassifier, kw_only=True):
         rates = np.linspace(0, self.drop_path_rate, self.depth).tolist()
 
         x = layers.conv(self.features, self.patch, self.patch, 0, name="stem")(image)
-        shape = x.shape
-        x = x.reshape(n, -1, self.features)
+        shape = (1, *x.shape[1:])
         token = self.param(
             "class_token",
             nn.initializers.normal(1e-6),
             (1, 1, self.features),
             self.param_dtype,
         )
-        token = jnp.broadcast_to(token.astype(x.dtype), (n, 1, self.features))
-        x = jnp.concatenate([token, x], axis=1)
         position = self.param(
-            "position_embedding", init, (1, *x.shape[1:]), self.param_dtype
+            "position_embedding",
+            init,
+            (1, 1 + math.prod(shape[1:3]), self.features),
+            self.param_dtype,
         )
-        x += position.astype(x.dtype)
-        out = {"stem": x[:, 1:].reshape(shape)}
+        token, position = token.astype(x.dtype), position.astype(x.dtype)
+        x += position[:, 1:].reshape(shape)
+        out = {"stem": x}
+        token = jnp.broadcast_to(token + position[:, :1], (n, 1, self.features))
+        x = jnp.concatenate([token, x.reshape(n, -1, self.features)], axis=1)
         x = self.run_stage(x, 1, block, [{}] * self.depth, rates)
-        out["stage1"] = x[:, 1:].reshape(shape)
+        out["stage1"] = x[:, 1:].reshape(out["stem"].shape)
         x = layers.layer_norm(name="head_norm")(x[:, 0])
         return self.classify(x, out, layers.dense)
 

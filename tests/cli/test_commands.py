@@ -1,5 +1,6 @@
 """`python -m cnnjax`: the commands, as a user types them."""
 
+import json
 import runpy
 import subprocess
 import sys
@@ -117,3 +118,58 @@ def test_predict_says_what_is_wrong(monkeypatch, capsys, photos, arguments, mess
     error = capsys.readouterr().err
     assert message in error
     assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_cost_of_models(monkeypatch, capsys):
+    arguments = ("resnet20_cifar", "wrn_16_8_cifar", "--batch", 2)
+    assert run(monkeypatch, "cost", *arguments) == 0
+    shown = capsys.readouterr().out
+    assert "272,474" in shown and f"{2 * 40_813_184:,}" in shown
+    assert "wrn_16_8_cifar" in shown
+
+
+def test_cost_per_stage_on_a_device_in_half_precision(monkeypatch, capsys):
+    arguments = ("--per", "stage", "--device", "h100", "--dtype", "bfloat16")
+    assert run(monkeypatch, "cost", "resnet20_cifar", *arguments) == 0
+    shown = capsys.readouterr().out
+    assert "stage3" in shown and "stage3_block1" not in shown
+    assert "resnet20_cifar on h100" in shown and "memory" in shown
+    # Images and what the stem writes have half of the bytes.
+    assert f"{2 * 32 * 32 * 16 / 1000:.1f} kB" in shown
+
+
+def test_cost_as_json(monkeypatch, capsys):
+    arguments = ("--json", "--per", "layer", "--device", "tpu_v5e", "--image-size", 64)
+    assert run(monkeypatch, "cost", "resnet20_cifar", *arguments) == 0
+    (report,) = json.loads(capsys.readouterr().out)
+    assert report["macs"] > 4 * 40_800_000
+    assert sum(row["macs"] for row in report["rows"]) == report["macs"]
+    assert len(report["roofline"]["rows"]) == len(report["rows"])
+
+
+def test_cost_draws_pictures(monkeypatch, capsys, tmp_path):
+    arguments = ("--device", "a100", "--pictures", tmp_path / "new")
+    assert run(monkeypatch, "cost", "resnet20_cifar", "resnet32_cifar", *arguments) == 0
+    drawn = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert drawn == [
+        "models.png",
+        *("resnet20_cifar_roofline.png", "resnet20_cifar_stages.png"),
+        *("resnet32_cifar_roofline.png", "resnet32_cifar_stages.png"),
+    ]
+    assert capsys.readouterr().out.count("wrote ") == len(drawn)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((), "name at least one model"),
+        (("resnet5",), "did you mean"),
+        (("resnet20_cifar", "--device", "h300"), "did you mean h200"),
+        (("resnet20_cifar", "--batch", 0), "at least 1"),
+        (("alexnet", "--image-size", 8), "pass a shape"),
+    ],
+)
+def test_cost_of_what_makes_no_sense(monkeypatch, capsys, arguments, message):
+    assert run(monkeypatch, "cost", *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error

@@ -7,15 +7,17 @@ from pathlib import Path
 import benchmark_ops
 import catalogue
 import compile_depth
+import cost_tables
 import cross_validate
 import digits_svc
 import pytest
+import receptive_field
 from conv_shapes import NETWORKS
 from PIL import Image
 
 
 SMOKED = {"benchmark_ops", "classify", "cross_validate", "digits_svc"}
-SMOKED |= {"catalogue", "compile_depth"}
+SMOKED |= {"catalogue", "compile_depth", "cost_tables", "receptive_field"}
 
 
 def smoke(experiment, data_dir):
@@ -79,6 +81,33 @@ def test_compile_depth(capsys):
 def test_depth_costs_no_compile_time():
     config = dataclasses.replace(compile_depth.PRESETS["default"], rounds=1)
     assert compile_depth.main(config) <= 3
+
+
+def test_cost_tables(capsys):
+    cost_tables.main(cost_tables.PRESETS["smoke"])
+    printed = capsys.readouterr().out
+    assert "resnet1202_cifar" in printed and cost_tables.CUT in printed
+
+
+@pytest.mark.slow
+def test_costs_are_the_published_ones_or_a_reason_stands_there():
+    differing = {
+        (table.quantity, figure.model)
+        for table in cost_tables.TABLES
+        for figure, _, difference in cost_tables.compare(table)
+        if abs(difference) > 0.01
+    }
+    assert differing == set(cost_tables.WHY)
+
+
+def test_receptive_field(tmp_path, capsys):
+    config = receptive_field.PRESETS["smoke"]
+    config = dataclasses.replace(config, out=tmp_path / "fields.png")
+    fields = receptive_field.main(config)
+    assert fields["stage1"].size == (15, 15)
+    assert "stage1" in capsys.readouterr().out
+    with Image.open(config.out) as picture:
+        assert len(picture.getcolors(10**6)) > 100
 
 
 def test_cross_validate(data_dir, capsys):

@@ -44,6 +44,13 @@ class ByKeyword(nn.Module):
         return nn.Conv(8, (3, 3))(inputs=x)
 
 
+def hook(model):
+    """The README's example for NNX."""
+    for _, module in nnx.iter_modules(model):
+        if isinstance(module, nnx.Conv):
+            module.conv_general_dilated = ops.conv_general_dilated
+
+
 def test_linen_example_initialises_and_passes_keywords_on():
     model = ByKeyword()
     expected, variables = model.init_with_output(jax.random.key(0), X)
@@ -80,6 +87,7 @@ def resnest():
     return model, jax.jit(model.init)(jax.random.key(0), images), images
 
 
+@pytest.mark.timed
 def test_linen_model_of_another_project(resnest):
     model, variables, images = resnest
 
@@ -95,6 +103,7 @@ def test_linen_model_of_another_project(resnest):
     assert_same_and_faster(gradient(model.apply), gradient(fast), variables, images)
 
 
+@pytest.mark.timed
 def test_linen_with_the_hook():
     layer = functools.partial(nn.Conv, 64, (5, 5), feature_group_count=16)
     fast = layer(conv_general_dilated=ops.conv_general_dilated)
@@ -103,12 +112,25 @@ def test_linen_with_the_hook():
     assert_same_and_faster(slow, jax.jit(fast.apply), variables, X)
 
 
+@pytest.mark.timed
 def test_nnx():
     slow, fast = NnxNet(nnx.Rngs(0)), NnxNet(nnx.Rngs(0))
-    for _, module in nnx.iter_modules(fast):
-        if isinstance(module, nnx.Conv):
-            module.conv_general_dilated = ops.conv_general_dilated
+    hook(fast)
     call = nnx.jit(lambda model, x: model(x))
     assert_same_and_faster(
         functools.partial(call, slow), functools.partial(call, fast), X
+    )
+
+
+@pytest.mark.timed
+def test_nnx_model_of_another_project():
+    """JAX's own collection of NNX models, which is on GitHub alone ("jax-bonsai")."""
+    convnext = pytest.importorskip("bonsai.models.convnext.modeling")
+    config = convnext.ModelConfig((1, 1, 1, 1), (32, 64, 96, 128), 0.0, 10)
+    slow, fast = (convnext.ConvNeXt(config, rngs=nnx.Rngs(0)) for _ in range(2))
+    hook(fast)
+    call = nnx.jit(lambda model, x: model(x, rngs=jax.random.key(0)))
+    images = jnp.asarray(np.random.RandomState(1).randn(2, 96, 96, 3), jnp.float32)
+    assert_same_and_faster(
+        functools.partial(call, slow), functools.partial(call, fast), images
     )

@@ -1,4 +1,4 @@
-"""Pictures of a run, drawn with matplotlib and saved as PNG files."""
+"""Pictures of a run and of predictions."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,0 +1,108 @@
+"""What machines can do at best: as published, and this one as measured."""
+
+import dataclasses
+import os
+import platform
+import time
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """A machine's limits, of one chip.
+
+    Attributes:
+      name: as in `DEVICES`.
+      peak: operations per second of matrix products, by the dtype of the arrays; a
+        multiply-accumulate is two.
+      bandwidth: bytes per second to and from the main memory.
+      memory: bytes of it; 0 if unknown.
+      source: where the figures stand.
+    """
+
+    name: str
+    peak: Mapping[str, float]
+    bandwidth: float
+    memory: int
+    source: str
+
+    def peak_of(self, dtype: str) -> float:
+        """Returns the peak for arrays of a dtype; that of float32 for unknown ones."""
+        return self.peak.get(dtype, self.peak["float32"])
+
+
+def _tpu(name, bfloat16, int8, bandwidth, memory, source) -> Device:
+    # JAX's default precision computes products of float32 arrays in one bfloat16 pass.
+    peak = {"float32": bfloat16, "bfloat16": bfloat16, "int8": int8}
+    peak = {dtype: tera * 1e12 for dtype, tera in peak.items()}
+    return Device(name, peak, bandwidth * 1e9, memory * 2**30, source)
+
+
+def _gpu(name, tf32, half, int8, bandwidth, memory, source) -> Device:
+    # JAX's default precision computes products of float32 arrays in TF32.
+    peak = {"float32": tf32, "bfloat16": half, "float16": half, "int8": int8}
+    peak = {dtype: tera * 1e12 for dtype, tera in peak.items()}
+    return Device(name, peak, bandwidth * 1e9, memory * 10**9, source)
+
+
+_TPU = "https://cloud.google.com/tpu/docs/"
+_NVIDIA = "https://www.nvidia.com/en-us/data-center/"
+DEVICES = {
+    device.name: device
+    for device in (
+        _tpu("tpu_v4", 275, 275, 1228, 32, f"{_TPU}v4"),
+        _tpu("tpu_v5e", 197, 393, 819, 16, f"{_TPU}v5e"),
+        _tpu("tpu_v5p", 459, 918, 2765, 95, f"{_TPU}v5p"),
+        _tpu("tpu_v6e", 918, 1836, 1638, 32, f"{_TPU}v6e"),
+        # SXM modules, without the doubling by sparsity.
+        _gpu("a100", 156, 312, 624, 2039, 80, f"{_NVIDIA}a100"),
+        _gpu("h100", 494.7, 989.4, 1978.9, 3350, 80, f"{_NVIDIA}h100"),
+        _gpu("h200", 494.7, 989.4, 1978.9, 4800, 141, f"{_NVIDIA}h200"),
+    )
+}
+
+
+def find_device(name: str) -> Device:
+    """Returns a device by name; "cpu" is this machine's, measured on the spot.
+
+    Raises:
+      UserError: if there is none of that name.
+    """
+    if name == "cpu":
+        return measure_cpu()
+    if name not in DEVICES:
+        raise errors.unknown("device", name, [*DEVICES, "cpu"])
+    return DEVICES[name]
+
+
+def measure_cpu(seconds: float = 0.5) -> Device:
+    """Measures the cores that JAX may use: a large product, and a large sum of arrays.
+
+    Args:
+      seconds: how long each is repeated; the best run counts.
+    """
+    cpu = jax.devices("cpu")[0]
+    with jax.default_device(cpu):
+        square = jnp.ones((2048, 2048))
+        product = _best(jax.jit(jnp.matmul), (square, square), seconds)
+        line = jnp.ones(2**25)  # 128 MiB: larger than caches.
+        added = _best(jax.jit(jnp.add), (line, line), seconds)
+    peak = 2 * 2048**3 / product
+    name = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    source = "measured: a product of 2048 x 2048, a sum of two arrays of 128 MiB"
+    return Device(name, {"float32": peak}, 3 * line.nbytes / added, 0, source)
+
+
+def _best(function, arguments, seconds: float) -> float:
+    jax.block_until_ready(function(*arguments))
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end or not times:
+        start = time.perf_counter()
+        jax.block_until_ready(function(*arguments))
+        times.append(time.perf_counter() - start)
+    return min(times)

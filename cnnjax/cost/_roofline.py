@@ -1,0 +1,157 @@
+"""How fast layers can be on a machine: as its arithmetic or its memory allows."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+from cnnjax.cost._devices import Device, find_device
+from cnnjax.cost._format import as_text, short
+from cnnjax.cost._report import CostReport
+
+
+@dataclasses.dataclass(frozen=True)
+class RooflineRow:
+    """How long one layer takes at least.
+
+    Attributes:
+      path: of the layer.
+      macs: multiply-accumulates, those on padding left out.
+      num_bytes: read and written.
+      seconds: the longer of the time for the products and the time for the bytes.
+      bound: which of the two that is, "compute" or "memory".
+      utilisation: share of the machine's arithmetic that is used in that time.
+    """
+
+    path: str
+    macs: int
+    num_bytes: int
+    seconds: float
+    bound: str
+    utilisation: float
+
+    @property
+    def intensity(self) -> float:
+        """MACs per byte."""
+        return self.macs / max(self.num_bytes, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Roofline:
+    """How long the layers of a report take at least on a device; see `roofline`.
+
+    Attributes:
+      name: of the model or function.
+      device: the machine.
+      rows: one per row of the report.
+    """
+
+    name: str
+    device: Device
+    rows: tuple[RooflineRow, ...]
+
+    @property
+    def seconds(self) -> float:
+        """The least time of all layers, one after the other."""
+        return math.fsum(row.seconds for row in self.rows)
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the machine's arithmetic that is used in that time."""
+        used = sum(row.utilisation * row.seconds for row in self.rows)
+        return used / self.seconds if self.seconds else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns device, totals and rows as a plain dictionary."""
+        return {
+            "device": dataclasses.asdict(self.device),
+            "seconds": self.seconds,
+            "utilisation": self.utilisation,
+            "rows": [dataclasses.asdict(row) for row in self.rows],
+        }
+
+    def plot(self, path: Path) -> None:
+        """Draws the layers under the machine's roof as a PNG file."""
+        from cnnjax import plots
+
+        plots.roofline(
+            path,
+            f"{self.name} on {self.device.name}",
+            [(row.intensity, row.macs / row.seconds) for row in self.rows if row.macs],
+            peak=self.device.peak_of("float32") / 2,
+            bandwidth=self.device.bandwidth,
+        )
+
+    def __rich__(self) -> Any:
+        import rich.table
+
+        table = rich.table.Table(title=f"{self.name} on {self.device.name}")
+        table.add_column("layer")
+        for heading in ("MACs", "moved", "MACs / byte", "time", "bound", "utilisation"):
+            table.add_column(heading, justify="right")
+        for row in self.rows:
+            table.add_row(
+                row.path or "(outside of modules)",
+                short(row.macs),
+                f"{short(row.num_bytes)}B",
+                f"{row.intensity:.1f}",
+                f"{row.seconds * 1e6:,.1f} µs",
+                row.bound,
+                f"{row.utilisation:.1%}",
+            )
+        table.add_section()
+        total = f"{self.seconds * 1e6:,.1f} µs"
+        table.add_row("total", "", "", "", total, "", f"{self.utilisation:.1%}")
+        peak = short(int(self.device.peak_of("float32")))
+        bandwidth = short(int(self.device.bandwidth))
+        table.caption = (
+            f"at best, with {peak}FLOP/s (float32) and {bandwidth}B/s "
+            f"({self.device.source})"
+        )
+        return table
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+
+def roofline(report: CostReport, device: Device | str) -> Roofline:
+    """Says how long each layer takes at least, and what holds it up.
+
+    A layer has to compute its products and to move its bytes; the machine does both at
+    the same time, each at its peak. A depthwise convolution has K K MACs per number it
+    writes, a standard one C times as many, but they move about the same bytes: so it
+    is the memory that the depthwise one waits for. Arithmetic other than products
+    counts as free.
+
+    Args:
+      report: from `analyze`; `report.grouped(1)` makes blocks of its layers, within
+        which nothing is moved.
+      device: a machine, or its name: one of `DEVICES`, or "cpu", which is measured.
+
+    Returns:
+      A row for each of the report's.
+
+    Raises:
+      UserError: if there is no device of that name.
+
+    Source: Williams et al., 2009, https://doi.org/10.1145/1498765.1498785.
+    """
+    device = find_device(device) if isinstance(device, str) else device
+    rows = []
+    for row in report.rows:
+        num_bytes = row.bytes_read + row.bytes_written
+        # Those on padding need not be computed.
+        products = 2 * row.macs_in_bounds / device.peak_of(row.dtype)
+        moving = num_bytes / device.bandwidth
+        seconds = max(products, moving)
+        rows.append(
+            RooflineRow(
+                path=row.path,
+                macs=row.macs_in_bounds,
+                num_bytes=num_bytes,
+                seconds=seconds,
+                bound="compute" if products > moving else "memory",
+                utilisation=products / seconds if seconds else 0.0,
+            )
+        )
+    return Roofline(report.name, device, tuple(rows))

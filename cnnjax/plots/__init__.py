@@ -1,0 +1,11 @@
+"""Pictures, drawn with matplotlib and saved as PNG files."""
+
+from cnnjax.plots._costs import Bubble as Bubble
+from cnnjax.plots._costs import bubbles as bubbles
+from cnnjax.plots._costs import receptive_field as receptive_field
+from cnnjax.plots._costs import roofline as roofline
+from cnnjax.plots._costs import stages as stages
+from cnnjax.plots._runs import confusion_matrix as confusion_matrix
+from cnnjax.plots._runs import learning_curves as learning_curves
+from cnnjax.plots._runs import misclassified as misclassified
+from cnnjax.plots._runs import predictions as predictions
