@@ -13,9 +13,9 @@ _FUSED = {"elementwise", "transcendental", "move"}
 def peak_bytes(equations: Sequence[Equation], outputs: Sequence[Value]) -> int:
     """Returns the peak of the activations' memory, arguments left out.
 
-    What is computed number by number and used once is never stored (it is fused into
-    its user), and such an equation may write where its input was, if that is used no
-    more.
+    What is computed number by number and used once, not by a product, is never stored:
+    it is fused into its user. Such an equation may write where its input was, if that
+    is as large and used no more.
 
     Args:
       equations: of the whole function, in order.
@@ -24,6 +24,7 @@ def peak_bytes(equations: Sequence[Equation], outputs: Sequence[Value]) -> int:
     uses = Counter(value for e in equations for value in set(e.inputs))
     uses.update(set(outputs))
     kept = set(outputs)
+    kept.update(v for e in equations if e.kind == "product" for v in e.inputs)
     # Where a value's numbers come from, if it is not stored itself.
     sources: dict[Value, set[Value]] = {}
     for equation in equations:
@@ -51,12 +52,14 @@ def peak_bytes(equations: Sequence[Equation], outputs: Sequence[Value]) -> int:
             for root in _roots(value, sources)
             if root in alive and last[root] == i
         }
-        if equation.kind in _FUSED:  # In place.
-            live -= sum(value.num_bytes for value in dying)
-        live += sum(value.num_bytes for value in stored)
-        peak = max(peak, live)
-        if equation.kind not in _FUSED:
-            live -= sum(value.num_bytes for value in dying)
+        freed = sum(value.num_bytes for value in dying)
+        added = sum(value.num_bytes for value in stored)
+        # In place where numbers of an array that dies become as many new ones.
+        in_place = equation.kind in _FUSED and any(
+            value.num_bytes == added for value in dying
+        )
+        peak = max(peak, live + added - (added if in_place else 0))
+        live += added - freed
         alive = (alive - dying) | set(stored)
     return peak
 

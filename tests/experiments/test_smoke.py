@@ -10,6 +10,7 @@ import compile_depth
 import cost_tables
 import cross_validate
 import digits_svc
+import peak_memory
 import pytest
 import receptive_field
 from conv_shapes import NETWORKS
@@ -18,6 +19,7 @@ from PIL import Image
 
 SMOKED = {"benchmark_ops", "classify", "cross_validate", "digits_svc"}
 SMOKED |= {"catalogue", "compile_depth", "cost_tables", "receptive_field"}
+SMOKED |= {"peak_memory"}
 
 
 def smoke(experiment, data_dir):
@@ -98,6 +100,31 @@ def test_costs_are_the_published_ones_or_a_reason_stands_there():
         if abs(difference) > 0.01
     }
     assert differing == set(cost_tables.WHY)
+
+
+def assert_met_or_explained(peaks):
+    for name, peak in peaks.items():
+        if name not in peak_memory.MET:
+            # What XLA's program keeps is what it takes: it explains the difference.
+            program = sum(size for _, size, _ in peak.kept)
+            assert program == pytest.approx(peak.compiled, rel=0.05)
+            assert peak.ratio < 1.2
+        else:
+            assert 0.8 <= peak.ratio <= 1.2
+
+
+def test_peak_memory(capsys):
+    peaks = peak_memory.main(peak_memory.PRESETS["smoke"])
+    assert_met_or_explained(peaks)
+    shown = capsys.readouterr().out
+    assert "resnet20_cifar: the largest arrays at the peak" in shown
+
+
+@pytest.mark.slow
+def test_peak_memory_is_within_a_fifth_or_explained():
+    peaks = peak_memory.main(peak_memory.PRESETS["default"])
+    assert len(peak_memory.MET) >= 10
+    assert_met_or_explained(peaks)
 
 
 def test_receptive_field(tmp_path, capsys):
