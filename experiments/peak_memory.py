@@ -83,11 +83,12 @@ def measure(name: str, batch_size: int) -> Peak:
 
     compiled = jax.jit(logits).lower(variables, images).compile()
     memory = compiled.memory_analysis()
+    assert memory is not None, "this platform does not report its memory"
     report = cnnjax.cost.analyze(logits, variables, images, platform="cpu")
     return Peak(
         counted=report.peak_memory_bytes,
         compiled=memory.temp_size_in_bytes + memory.output_size_in_bytes,
-        kept=kept_at_peak(compiled.as_text()),
+        kept=kept_at_peak(compiled.as_text() or ""),
     )
 
 
@@ -132,11 +133,9 @@ def kept_at_peak(text: str) -> list[tuple[str, int, str]]:
             peak = dict(alive)
         for name in dying:
             del alive[name]
-    origin = {row["name"]: re.search(r'op_name="(.*?)"', row["rest"]) for row in rows}
-    found = [
-        (name, size, origin[name][1] if origin[name] else "")
-        for name, size in peak.items()
-    ]
+    rest = {row["name"]: row["rest"] for row in rows}
+    origins = {name: re.findall(r'op_name="(.*?)"', rest[name]) for name in peak}
+    found = [(name, size, "".join(origins[name])) for name, size in peak.items()]
     return sorted(found, key=lambda row: -row[1])
 
 

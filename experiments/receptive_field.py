@@ -56,13 +56,13 @@ def main(config: Config) -> dict[str, cnnjax.cost.ReceptiveField]:
     table = rich.table.Table("endpoint", title=f"{config.model} at {side} pixels")
     for heading in ("size", "stride", "offset", "padding"):
         table.add_column(heading, justify="right")
-    for name, field in sorted(maps.items(), key=lambda item: item[1].stride):
-        values = (field.size[0], field.stride[0], field.offset[0], field.padding[0])
+    names = sorted(maps, key=lambda name: (maps[name].stride, maps[name].size))
+    for name in names:
+        values = [value[0] for value in dataclasses.astuple(maps[name])]
         table.add_row(name, *map(_cell, values))
     rich.console.Console().print(table)
 
     variables = jax.jit(model.init)(keys[1], images[:1])
-    names = sorted(maps, key=lambda name: (maps[name].stride, maps[name].size))
     cnnjax.cost.plot_receptive_field(config.out, model, variables, images, names)
     print(f"wrote {config.out}")
     return maps

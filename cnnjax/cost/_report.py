@@ -110,13 +110,7 @@ class CostReport:
         The stages of a model of the zoo are what stands before its endpoint of that
         name: layers whose paths begin with `stage1` and so on.
         """
-
-        def stage(path):
-            outermost = path.partition("/")[0]
-            numbered = re.match(r"stage\d+", outermost)
-            return numbered[0] if numbered else outermost
-
-        return self._grouped(stage)
+        return self._grouped(stage_of)
 
     def _grouped(self, group: Callable[[str], str]) -> "CostReport":
         rows = make_rows(self.walk, self.params, group)
@@ -208,6 +202,13 @@ class CostReport:
 
     def __str__(self) -> str:
         return as_text(self)
+
+
+def stage_of(path: str) -> str:
+    """Returns the stage that a module is in, or its outermost module."""
+    outermost = path.partition("/")[0]
+    numbered = re.match(r"stage\d+", outermost)
+    return numbered[0] if numbered else outermost
 
 
 def plot_models(path: Path, reports: Sequence[CostReport]) -> None:

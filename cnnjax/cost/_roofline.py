@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cnnjax.cost._devices import Device, find_device
 from cnnjax.cost._format import as_text, short
-from cnnjax.cost._report import CostReport
+from cnnjax.cost._report import CostReport, stage_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +20,8 @@ class RooflineRow:
       macs: multiply-accumulates, those on padding left out.
       num_bytes: read and written.
       seconds: the longer of the time for the products and the time for the bytes.
-      bound: which of the two that is, "compute" or "memory".
+      bound: which of the two that is, "compute" or "memory"; of several layers, that
+        of most of the time.
       utilisation: share of the machine's arithmetic that is used in that time.
     """
 
@@ -58,8 +60,15 @@ class Roofline:
     @property
     def utilisation(self) -> float:
         """Share of the machine's arithmetic that is used in that time."""
-        used = sum(row.utilisation * row.seconds for row in self.rows)
-        return used / self.seconds if self.seconds else 0.0
+        return _merged("", self.rows).utilisation
+
+    def stages(self) -> "Roofline":
+        """Adds up the layers of each stage, which still wait for one another."""
+        stages: dict[str, list[RooflineRow]] = {}
+        for row in self.rows:
+            stages.setdefault(stage_of(row.path), []).append(row)
+        merged = (_merged(path, rows) for path, rows in stages.items())
+        return dataclasses.replace(self, rows=tuple(merged))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns device, totals and rows as a plain dictionary."""
@@ -124,8 +133,8 @@ def roofline(report: CostReport, device: Device | str) -> Roofline:
     counts as free.
 
     Args:
-      report: from `analyze`; `report.grouped(1)` makes blocks of its layers, within
-        which nothing is moved.
+      report: from `analyze`, per layer; with `report.grouped(1)`, nothing is moved
+        within blocks.
       device: a machine, or its name: one of `DEVICES`, or "cpu", which is measured.
 
     Returns:
@@ -155,3 +164,17 @@ def roofline(report: CostReport, device: Device | str) -> Roofline:
             )
         )
     return Roofline(report.name, device, tuple(rows))
+
+
+def _merged(path: str, rows: Sequence[RooflineRow]) -> RooflineRow:
+    seconds = math.fsum(row.seconds for row in rows)
+    computing = math.fsum(row.seconds for row in rows if row.bound == "compute")
+    used = math.fsum(row.utilisation * row.seconds for row in rows)
+    return RooflineRow(
+        path=path,
+        macs=sum(row.macs for row in rows),
+        num_bytes=sum(row.num_bytes for row in rows),
+        seconds=seconds,
+        bound="compute" if 2 * computing > seconds else "memory",
+        utilisation=used / seconds if seconds else 0.0,
+    )

@@ -125,7 +125,9 @@ def test_cost_of_models(monkeypatch, capsys):
     assert run(monkeypatch, "cost", *arguments) == 0
     shown = capsys.readouterr().out
     assert "272,474" in shown and f"{2 * 40_813_184:,}" in shown
-    assert "wrn_16_8_cifar" in shown
+    assert "wrn_16_8_cifar" in shown and "time on" not in shown
+    assert run(monkeypatch, "cost", "resnet20_cifar", "--device", "h200") == 0
+    assert "time on h200" in " ".join(capsys.readouterr().out.split())
 
 
 def test_cost_per_stage_on_a_device_in_half_precision(monkeypatch, capsys):
@@ -145,6 +147,9 @@ def test_cost_as_json(monkeypatch, capsys):
     assert report["macs"] > 4 * 40_800_000
     assert sum(row["macs"] for row in report["rows"]) == report["macs"]
     assert len(report["roofline"]["rows"]) == len(report["rows"])
+    assert run(monkeypatch, "cost", "resnet20_cifar", "--json") == 0
+    (report,) = json.loads(capsys.readouterr().out)
+    assert report["macs"] == 40_813_184 and "rows" not in report
 
 
 def test_cost_draws_pictures(monkeypatch, capsys, tmp_path):

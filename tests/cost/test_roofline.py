@@ -77,6 +77,17 @@ def test_devices_have_sources_and_sizes_that_make_sense():
         assert device.peak_of("float64") == device.peak_of("float32")
 
 
+def test_stages_add_their_layers_up():
+    report = cost.analyze(cnnjax.create("resnet20_cifar"), (1, 32, 32, 3))
+    layers = cost.roofline(report, "tpu_v5e")
+    stages = layers.stages()
+    assert [row.path for row in stages.rows if row.path.startswith("stage")] == [
+        *("stage1", "stage2", "stage3"),
+    ]
+    assert stages.seconds == pytest.approx(layers.seconds)
+    assert stages.utilisation == pytest.approx(layers.utilisation)
+
+
 def test_this_cpu_is_measured():
     device = cost.find_device("cpu")
     assert 1e9 < device.peak_of("float32") < 1e14 and 1e8 < device.bandwidth < 1e13
