@@ -153,6 +153,27 @@ def test_the_platform_s_branch_counts_if_it_is_named():
     assert cost.analyze(product, (3, 3), platform="tpu").macs == 27
 
 
+def test_per_device():
+    mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec("x")
+    split = jax.shard_map(jnp.dot, mesh=mesh, in_specs=(spec, None), out_specs=spec)
+    assert cost.analyze(split, (4, 3), (3, 5)).macs == 2 * 3 * 5
+    assert cost.analyze(jax.pmap(jnp.dot), (2, 4, 3), (2, 3, 5)).macs == 4 * 3 * 5
+
+
+def test_transformations():
+    def layer(x):
+        return jax.checkpoint(jnp.tanh)(x @ x)
+
+    def looped(x):
+        return jax.lax.scan(lambda x, _: (layer(x), None), x, length=7)[0]
+
+    assert cost.analyze(jax.jit(looped), (3, 3)).macs == 7 * 27
+    assert cost.analyze(jax.vmap(looped), (2, 3, 3)).macs == 2 * 7 * 27
+    gradient = jax.grad(lambda x: layer(x).sum())
+    assert cost.analyze(gradient, (3, 3)).macs == 3 * 27
+
+
 def test_peak_memory():
     """Products are stored; what is computed number by number is where its input was."""
 
@@ -284,6 +305,28 @@ def test_closed_forms(data):
 
     report = cost.analyze(separable, x, (k, k, 1, c), (c, m))
     assert report.macs == cost.depthwise_separable_macs(b, c, m, k, e, f)
+
+    def deform(x, offset, kernel):
+        return ops.deform_conv2d(
+            x,
+            offset,
+            kernel,
+            strides=(s, s),
+            padding=((p, p), (p, p)),
+            dilation=(d, d),
+            feature_group_count=g,
+        )
+
+    (row,) = cost.analyze(deform, x, (b, e, f, 2 * k * k), kernel).rows
+    macs = cost.deform_conv_macs(b, c, m, k, e, f, g)
+    assert (row.macs, row.interpolation_macs) == macs
+
+    def shift(x):
+        return ops.shift2d(x, ops.grid_displacements(c, 2 * k - 1))
+
+    (row,) = cost.analyze(shift, x).rows
+    moved = 8 * (row.bytes_read + row.bytes_written)
+    assert (row.macs, moved) == (0, cost.shift_storage_bits(b, c, h, w))
 
     (row,) = cost.analyze(jnp.dot, (b, c), (c, m)).rows
     assert row.macs == cost.dense_macs(b, c, m)
