@@ -15,7 +15,7 @@ import importlib.metadata
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ from cnnjax import cli, errors
 
 
 if TYPE_CHECKING:
+    from cnnjax import data
     from cnnjax.data import ImageSource
 
 
@@ -58,6 +59,15 @@ class Config:
     """Augmentation: largest horizontal offset per unit of height."""
     shift: float = 0.1
     """Augmentation: largest shift, as a fraction of the image."""
+    crop: Literal["none", "padded", "resized"] = "none"
+    """Augmentation: a part of the image behind a frame of 4 pixels, or a part of random
+    size and shape."""
+    flip: bool = False
+    """Augmentation: mirrors every other image."""
+    rand_augment: float = 0.0
+    """Augmentation: magnitude, of 10, of two random changes of colour or geometry."""
+    erasing: float = 0.0
+    """Augmentation: share of the images in which a box becomes noise."""
 
     model: str = "resnet20_cifar"
     """A name from `cnnjax.list_models()`."""
@@ -67,9 +77,10 @@ class Config:
     batch_size: int = 32
     """Images per update, over all devices."""
     optimizer: str = "sgd"
-    """`sgd` (Nesterov momentum) or `adamw`."""
+    """`sgd` (Nesterov momentum, decoupled decay), `momentum` (neither), `rmsprop`,
+    `adamw`, `lamb` or `lars`."""
     schedule: str = "cosine"
-    """`cosine` (to 0), or `step` (a tenth after 1/2 and 3/4 of the run)."""
+    """`cosine` or `linear` (to 0), or `step` (a tenth after 1/2 and 3/4 of the run)."""
     learning_rate: float = 0.1
     """The highest learning rate, reached after the warm-up."""
     warmup_epochs: float = 1.0
@@ -77,7 +88,29 @@ class Config:
     momentum: float = 0.9
     """Decay of the gradient's running average."""
     weight_decay: float = 5e-3
-    """Decoupled: a step shrinks kernels by this times the learning rate."""
+    """With `sgd`, a step shrinks kernels by this times the learning rate."""
+    clip_norm: float = 0.0
+    """Longer gradients are shortened to this norm; 0 leaves them alone."""
+    label_smoothing: float = 0.0
+    """How much of each label is spread over all classes."""
+    mixup: float = 0.0
+    """Averages pairs of images with shares from Beta(mixup, mixup); 0 turns it off."""
+    cutmix: float = 0.0
+    """Pastes boxes of areas from Beta(cutmix, cutmix); with both, one or the other."""
+    ema_decay: float = 0.0
+    """Evaluates a running average of the parameters that keeps this share of itself in
+    each step; 0 evaluates the parameters."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the network computes in; parameters and statistics stay float32."""
+
+    parallel: str = "sharded"
+    """How devices share a batch: `sharded`, `fully_sharded` (parameters too),
+    `shard_map`, `pmap`, or `jit` (one device alone)."""
+    local_batch_norm: bool = False
+    """With `shard_map` and `pmap`, each device normalises by its own images."""
+    micro_batches: int = 1
+    """In how many parts, one after the other, a gradient is computed, for memory."""
+
     seed: int = 0
     """Of the initial parameters, the order and the augmentation."""
 
@@ -119,10 +152,21 @@ def main(config: Config) -> dict[str, Any]:
         data.load(config.dataset, split, config.data_dir)
         for split in (config.train_split, config.validation_split, config.test_split)
     )
-    parallel.check_batch_size(config.batch_size, len(train_source))
+    strategy = parallel.create_strategy(config.parallel)
+    parallel.check_batch_size(
+        config.batch_size,
+        len(train_source),
+        strategy.mesh.size * config.micro_batches,
+    )
     steps_per_epoch = len(train_source) // config.batch_size
     num_steps = config.epochs * steps_per_epoch
-    model = cnnjax.create(config.model, num_classes=len(train_source.class_names))
+    num_classes = len(train_source.class_names)
+    model = cnnjax.create(
+        config.model,
+        num_classes=num_classes,
+        dtype=jnp.dtype(config.dtype),
+        axis_name=None if config.local_batch_norm else strategy.axis_name,
+    )
     schedule = train.create_schedule(
         config.schedule,
         peak=config.learning_rate,
@@ -134,9 +178,11 @@ def main(config: Config) -> dict[str, Any]:
         learning_rate=schedule,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
     )
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
-    init = functools.partial(train.init_state, model, tx, init_key)
+    ema = config.ema_decay > 0
+    init = functools.partial(train.init_state, model, tx, init_key, ema=ema)
     side, channels = config.image_size, train_source.image_shape[-1]
     image = jnp.zeros((1, side, side, channels))
     shapes = jax.eval_shape(init, image)
@@ -153,27 +199,43 @@ def main(config: Config) -> dict[str, Any]:
     )
     console.print(f"{config.model}: {num_params:,} parameters, run folder {run_dir}")
 
-    mesh = parallel.data_mesh()
     batching: dict[str, int] = {
         "batch_size": config.batch_size,
         "image_size": config.image_size,
         "process_index": jax.process_index(),
         "process_count": jax.process_count(),
     }
-    augment = data.RandomAffine(
-        config.rotation, config.scale, config.shear, config.shift
-    )
+    on_bytes, on_floats = augmentation(config)
     batches = data.train_batches(
-        train_source, seed=config.seed, augment=augment, **batching
+        train_source,
+        seed=config.seed,
+        augment=on_floats,
+        augment_bytes=on_bytes,
+        **batching,
     )
-    train_step = functools.partial(train.train_step, model, tx)
+    mix = functools.partial(
+        train.mixup_or_cutmix,
+        mixup_alpha=config.mixup,
+        cutmix_alpha=config.cutmix,
+        num_classes=num_classes,
+    )
+    train_step = functools.partial(
+        train.train_step,
+        model,
+        tx,
+        axis_name=strategy.axis_name,
+        label_smoothing=config.label_smoothing,
+        mix=mix if config.mixup or config.cutmix else None,
+        micro_batches=config.micro_batches,
+        ema_decay=config.ema_decay,
+    )
     eval_step = jax.jit(functools.partial(train.eval_step, model))
 
     def evaluate(source: data.ImageSource, state: train.TrainState):
         held_out = data.eval_batches(source, **batching)
-        return train.run_eval(eval_step, state, held_out, mesh)
+        return train.run_eval(eval_step, state, held_out, strategy.mesh)
 
-    state = parallel.replicate(jax.jit(init)(image), mesh)
+    state = parallel.replicate(jax.jit(init)(image), strategy.mesh)
     with train.Checkpointer(run_dir / "checkpoints", keep=config.keep) as checkpointer:
         earlier = 0.0
         if restored := checkpointer.restore(state, batches):
@@ -192,9 +254,10 @@ def main(config: Config) -> dict[str, Any]:
             batch_size=config.batch_size,
         ) as log:
             try:
+                placed = strategy.place(state)
                 state = train.fit(
-                    jax.jit(train_step, donate_argnums=0),
-                    state,
+                    strategy.compile(train_step, placed),
+                    placed,
                     batches,
                     step_key,
                     num_steps=num_steps,
@@ -207,7 +270,7 @@ def main(config: Config) -> dict[str, Any]:
                         "seconds": earlier + time.monotonic() - start,
                     },
                     log=log,
-                    mesh=mesh,
+                    strategy=strategy,
                 )
             except train.Interrupted:
                 console.print(f"saved; continue with\n{cli.resume_command(run_dir)}")
@@ -237,12 +300,46 @@ def main(config: Config) -> dict[str, Any]:
 
 def check_numbers(config: Config) -> None:
     """Raises a UserError for a number out of its range."""
-    for name in ("image_size", "epochs", "batch_size", "learning_rate", "keep"):
-        if not getattr(config, name) > 0:
-            option = f"--{name.replace('_', '-')}"
-            raise errors.UserError(
-                f"{option} is {getattr(config, name)}; it must be positive"
-            )
+    positive = ("image_size", "epochs", "batch_size", "learning_rate", "keep")
+    rules = (
+        ("must be positive", lambda x: x > 0, (*positive, "micro_batches")),
+        (
+            "must be in [0, 1)",
+            lambda x: 0 <= x < 1,
+            ("label_smoothing", "ema_decay", "erasing"),
+        ),
+        (
+            "must not be negative",
+            lambda x: x >= 0,
+            ("mixup", "cutmix", "clip_norm", "rand_augment"),
+        ),
+    )
+    for demand, holds, names in rules:
+        for name in names:
+            if not holds(value := getattr(config, name)):
+                option = f"--{name.replace('_', '-')}"
+                raise errors.UserError(f"{option} is {value}; it {demand}")
+
+
+def augmentation(config: Config) -> tuple["data.Compose", "data.Compose"]:
+    """Returns the changes of images of bytes, and of normalised ones."""
+    from cnnjax import data
+
+    on_bytes, on_floats = [], []
+    if config.crop == "resized":
+        on_bytes.append(data.RandomResizedCrop(config.image_size))
+    elif config.crop == "padded":
+        on_bytes.append(data.RandomCrop())
+    if config.flip:
+        on_bytes.append(data.RandomFlip())
+    if config.rand_augment:
+        on_bytes.append(data.RandAugment(magnitude=config.rand_augment))
+    amounts = (config.rotation, config.scale, config.shear, config.shift)
+    if any(amounts):
+        on_floats.append(data.RandomAffine(*amounts))
+    if config.erasing:
+        on_floats.append(data.RandomErasing(config.erasing))
+    return data.Compose(on_bytes), data.Compose(on_floats)
 
 
 def draw(run_dir: Path, source: "ImageSource", predictions: np.ndarray) -> None:

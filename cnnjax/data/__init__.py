@@ -1,5 +1,11 @@
 """Data sets by name (TFDS, no TensorFlow needed) and batches of them (Grain)."""
 
+from cnnjax.data.augment import Compose as Compose
+from cnnjax.data.augment import RandAugment as RandAugment
+from cnnjax.data.augment import RandomCrop as RandomCrop
+from cnnjax.data.augment import RandomErasing as RandomErasing
+from cnnjax.data.augment import RandomFlip as RandomFlip
+from cnnjax.data.augment import RandomResizedCrop as RandomResizedCrop
 from cnnjax.data.pipeline import eval_batches as eval_batches
 from cnnjax.data.pipeline import train_batches as train_batches
 from cnnjax.data.sources import ImageSource as ImageSource

@@ -27,6 +27,7 @@ def train_batches(
     image_size: int,
     seed: int,
     augment: Augmentation | None = None,
+    augment_bytes: Augmentation | None = None,
     process_index: int = 0,
     process_count: int = 1,
 ) -> grain.DatasetIterator:
@@ -41,7 +42,8 @@ def train_batches(
       batch_size: images per batch, over all processes.
       image_size: side of the images, in pixels.
       seed: seed of the order, which differs in each epoch, and of the augmentation.
-      augment: what happens to each image, given a generator of its own.
+      augment: what happens to each normalised image, given a generator of its own.
+      augment_bytes: what happens to it before, as it was stored.
       process_index: which of the processes this is.
       process_count: how many processes share each batch.
 
@@ -51,7 +53,10 @@ def train_batches(
     """
 
     def prepare(example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-        image = transforms.resize(example["image"], image_size)
+        image = example["image"]
+        if augment_bytes is not None:
+            image = augment_bytes(image, rng)
+        image = transforms.resize(image, image_size)
         image = transforms.normalise(image)
         if augment is not None:
             image = augment(image, rng)

@@ -36,7 +36,7 @@ def fit(
     checkpointer: Checkpointer,
     document: Callable[[], dict[str, Any]],
     log: RunLog,
-    mesh: Mesh,
+    strategy: parallel.Strategy,
 ) -> TrainState:
     """Trains from `state.step` to `num_steps`; each epoch ends in a checkpoint.
 
@@ -44,8 +44,8 @@ def fit(
     metrics of the step before.
 
     Args:
-      train_step: (state, batch, key) -> (state, metrics), compiled; may donate state.
-      state: where to start, placed on the devices.
+      train_step: (state, batch, key) -> (state, metrics), compiled by the strategy.
+      state: where to start, placed by the strategy.
       batches: at the position that belongs to the state.
       key: the run's key; the step folds its number into it.
       num_steps: updates in the whole run.
@@ -55,10 +55,10 @@ def fit(
       checkpointer: saves the state.
       document: what JSON is saved with a checkpoint.
       log: shows and writes the metrics.
-      mesh: the devices that share each batch.
+      strategy: how devices share each batch.
 
     Returns:
-      The state after `num_steps` updates, saved.
+      The state after `num_steps` updates, gathered and saved.
 
     Raises:
       UserError: if the loss or the gradient becomes infinite or NaN; the checkpoints
@@ -83,10 +83,10 @@ def fit(
 
     rates = np.asarray(jax.vmap(schedule)(jnp.arange(num_steps)))
     unread = None
-    step = int(state.step)
+    step = int(strategy.gather(state).step)
     with interrupts.caught() as interrupt:
         while step < num_steps:
-            batch = parallel.shard_batch(next(batches), mesh)
+            batch = strategy.shard(next(batches))
             state, metrics = train_step(state, batch, key)
             step += 1
             if unread:
@@ -97,18 +97,18 @@ def fit(
                 continue
             report(*unread)
             unread = None
-            validation = None
+            validation, gathered = None, strategy.gather(state)
             if ends_epoch:
-                validation = evaluate(state)
+                validation = evaluate(gathered)
                 if not math.isfinite(validation["loss"]):
                     raise diverged(step, "validation loss", validation["loss"])
                 log.epoch(step, validation)
-            checkpointer.save(state, batches, document(), validation)
+            checkpointer.save(gathered, batches, document(), validation)
             if (number := interrupt()) is not None:
                 checkpointer.wait()
                 raise interrupts.Interrupted(number)
         checkpointer.wait()
-    return state
+    return strategy.gather(state)
 
 
 def run_eval(

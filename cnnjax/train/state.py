@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import flax.struct
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
@@ -16,12 +17,19 @@ class TrainState:
       params: trainable parameters.
       batch_stats: running BatchNorm statistics; {} without BatchNorm.
       opt_state: state of the optimiser.
+      ema_params: running average of the parameters; {} where none is kept.
     """
 
     step: PyTree
     params: PyTree
     batch_stats: PyTree
     opt_state: PyTree
+    ema_params: PyTree = flax.struct.field(default_factory=dict)
+
+    @property
+    def eval_params(self) -> PyTree:
+        """The parameters to evaluate: their average where one is kept."""
+        return self.ema_params or self.params
 
 
 def init_state(
@@ -29,6 +37,8 @@ def init_state(
     tx: optax.GradientTransformation,
     key: Array,
     image: Float[Array, "n h w c"],
+    *,
+    ema: bool = False,
 ) -> TrainState:
     """Initialises the state from one example batch (only its shape matters).
 
@@ -37,6 +47,7 @@ def init_state(
       tx: the optimiser.
       key: the key of the initial parameters.
       image: images of the shape to train on.
+      ema: whether a running average of the parameters is kept; it begins as they do.
     """
     variables = model.init(key, image)
     params = variables["params"]
@@ -45,4 +56,5 @@ def init_state(
         params=params,
         batch_stats=variables.get("batch_stats", {}),
         opt_state=tx.init(params),
+        ema_params=jax.tree.map(jnp.copy, params) if ema else {},
     )

@@ -48,9 +48,9 @@ def run(tmp_path):
         schedule = optax.constant_schedule(learning_rate)
         tx = train.create_optimizer("sgd", learning_rate=schedule)
         step = jax.jit(functools.partial(train.train_step, Linear(), tx))
-        mesh = parallel.data_mesh()
+        strategy = parallel.create_strategy("sharded")
         state = train.init_state(Linear(), tx, KEY, jnp.zeros((1, 2, 2, 1)))
-        state = parallel.replicate(state, mesh)
+        state = strategy.place(state)
         batches = make_batches()
         console = rich.console.Console(quiet=True)
 
@@ -82,7 +82,7 @@ def run(tmp_path):
                     checkpointer=checkpointer,
                     document=lambda: {},
                     log=log,
-                    mesh=mesh,
+                    strategy=strategy,
                 )
 
     return fit
@@ -179,9 +179,9 @@ def test_divergence_after_a_good_epoch(run, tmp_path):
 )
 def test_batch_sizes_that_cannot_be(batch_size, message):
     with pytest.raises(errors.UserError, match=f"batch size {message}"):
-        parallel.check_batch_size(batch_size, 30)
+        parallel.check_batch_size(batch_size, 30, 2)
 
 
 def test_good_batch_sizes():
     for batch_size in (2, 30):
-        parallel.check_batch_size(batch_size, 30)
+        parallel.check_batch_size(batch_size, 30, 2)

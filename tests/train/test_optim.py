@@ -7,6 +7,7 @@ import pytest
 
 from cnnjax import errors
 from cnnjax.train import create_optimizer, create_schedule
+from cnnjax.train.optim import decay_mask
 
 
 PARAMS = {"kernel": jnp.full((2, 2), 2.0), "scale": jnp.full(2, 3.0)}
@@ -56,3 +57,85 @@ def test_unknown_names_suggest_the_near_ones():
 def test_a_warm_up_longer_than_the_run_is_an_error():
     with pytest.raises(errors.UserError, match="warm-up of 9 steps is longer"):
         create_schedule("cosine", peak=0.1, num_steps=8, warmup_steps=9)
+
+
+def test_linear():
+    rate = create_schedule("linear", peak=0.4, num_steps=10)
+    np.testing.assert_allclose([float(rate(i)) for i in (0, 5, 10)], [0.4, 0.2, 0])
+
+
+def updates(name, gradient, steps=1, **options):
+    tx = create_optimizer(name, learning_rate=optax.constant_schedule(0.1), **options)
+    state = tx.init(PARAMS)
+    for _ in range(steps):
+        found, state = tx.update(gradient, state, PARAMS)
+    return found
+
+
+ONES = {key: jnp.ones_like(value) for key, value in PARAMS.items()}
+
+
+def test_momentum_decays_through_the_gradient():
+    found = updates("momentum", ONES, steps=2, weight_decay=0.1)
+    for name, gradient in (("kernel", 1 + 0.1 * 2), ("scale", 1)):
+        np.testing.assert_allclose(found[name], -0.1 * gradient * 1.9, rtol=1e-6)
+
+
+def test_rmsprop():
+    found = updates("rmsprop", ONES, momentum=0.0)["scale"]
+    mean_square = 0.9 * 1 + 0.1 * 1
+    np.testing.assert_allclose(found, -0.1 / np.sqrt(mean_square + 1e-3), rtol=1e-5)
+
+
+def test_lars_scales_by_the_norms():
+    found = updates("lars", ONES, momentum=0.0)
+    ratio = 0.001 * np.linalg.norm(np.full(4, 2)) / np.linalg.norm(np.ones(4))
+    np.testing.assert_allclose(found["kernel"], -0.1 * ratio, rtol=1e-5)
+    np.testing.assert_allclose(found["scale"], -0.1, rtol=1e-5)  # Not of norms.
+
+
+def test_lamb_scales_adams_update_by_the_norms():
+    found = updates("lamb", ONES)["kernel"]
+    np.testing.assert_allclose(np.linalg.norm(found), 0.1 * 4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("clip_norm, expected", [(0.0, 1.0), (9.0, 1.0), (0.6, None)])
+def test_clipping(clip_norm, expected):
+    found = updates("sgd", ONES, momentum=0.0, clip_norm=clip_norm)
+    expected = expected or 0.6 / np.sqrt(6)
+    np.testing.assert_allclose(found["kernel"], -0.1 * expected, rtol=1e-6)
+
+
+def test_layers_farther_from_the_head_change_less():
+    names = ["stem", "stage1_block1", "stage1_block2", "stage2_downsample"]
+    names += ["stage2_block1", "head"]
+    params = {name: {"bias": jnp.ones(2)} for name in names}
+    params["stage2_blocks2to3"] = {"bias": jnp.ones((2, 5))}
+    tx = create_optimizer(
+        "sgd",
+        learning_rate=optax.constant_schedule(1.0),
+        momentum=0.0,
+        layer_decay=0.5,
+    )
+    found, _ = tx.update(params, tx.init(params), params)
+    powers = {name: np.log2(-found[name]["bias"][..., 0]) for name in params}
+    expected = {"stem": -6, "stage1_block1": -5, "stage1_block2": -4, "head": 0}
+    expected |= {"stage2_downsample": -3, "stage2_block1": -3}
+    for name, power in expected.items():
+        np.testing.assert_allclose(powers[name], power)
+    np.testing.assert_allclose(powers["stage2_blocks2to3"], [-2, -1])
+
+
+def test_stacked_norms_and_positions_do_not_decay():
+    mask = decay_mask(
+        {
+            "blocks": {"scale": jnp.ones((3, 4)), "bias": jnp.ones((3, 4))},
+            "dense": {"kernel": jnp.ones((3, 4))},
+            "class_token": jnp.ones((1, 1, 4)),
+        }
+    )
+    assert mask == {
+        "blocks": {"scale": False, "bias": False},
+        "dense": {"kernel": True},
+        "class_token": False,
+    }

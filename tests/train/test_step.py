@@ -4,6 +4,7 @@ import functools
 
 import chex
 import flax.jax_utils
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from cnnjax.models.resnet_cifar import CifarResNet
-from cnnjax.train import eval_step, init_state, train_step
+from cnnjax.train import eval_step, init_state, parallel, train_step
 
 
 KEY = jax.random.key(0)
@@ -119,3 +120,85 @@ def test_evaluation_sums_over_an_axis():
     parts, _ = jax.pmap(step, axis_name="batch", in_axes=(None, 0))(state, halves)
     first = jax.tree.map(lambda x: x[0], jax.device_get(parts))
     chex.assert_trees_all_close(first, jax.device_get(whole), rtol=1e-5)
+
+
+class Probe(nn.Module):
+    """A network with a LayerNorm, whose images alone decide about the gradient."""
+
+    @nn.compact
+    def __call__(self, image, *, train=False):
+        x = nn.LayerNorm()(nn.Dense(8)(image.reshape(len(image), -1)))
+        return nn.Dense(4)(nn.gelu(x)), {}
+
+
+def probe(**options):
+    """Returns the state and metrics after one step, and the state before it."""
+    state = init_state(Probe(), TX, KEY, BATCH["image"], ema="ema_decay" in options)
+    step = jax.jit(functools.partial(train_step, Probe(), TX, **options))
+    return step(state, BATCH, KEY), state
+
+
+def test_parts_of_a_batch_equal_the_batch():
+    whole, _ = probe()
+    for count in (2, 4, 8):
+        parts, _ = probe(micro_batches=count)
+        chex.assert_trees_all_close(parts, whole, atol=1e-6)
+
+
+def test_parts_of_a_batch_on_several_devices(expected):
+    """Each device takes its images in parts; BatchNorm sees a part of each."""
+    model = CifarResNet(depths=(1, 1, 1), num_classes=4)
+    found = []
+    for way in ("sharded", "shard_map"):
+        strategy = parallel.create_strategy(way)
+        local = model.clone(axis_name=strategy.axis_name)
+        step = functools.partial(
+            train_step, local, TX, axis_name=strategy.axis_name, micro_batches=2
+        )
+        placed = strategy.place(build()[1])
+        run = strategy.compile(step, placed)
+        found.append(run(placed, strategy.shard(jax.device_get(BATCH)), KEY))
+    assert_close(found[0], jax.device_get(found[1]))
+
+
+def test_label_smoothing():
+    _, metrics = probe(label_smoothing=0.1)[0]
+    (_, plain), state = probe()
+    logits, _ = Probe().apply({"params": state.params}, BATCH["image"])
+    uniform = -jax.nn.log_softmax(logits).mean()
+    expected = 0.9 * plain["loss"] + 0.1 * uniform
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-5)
+
+
+def test_labels_as_shares():
+    def mix(batch, key):
+        del key
+        return batch | {"label": jax.nn.one_hot(batch["label"], 4)}
+
+    chex.assert_trees_all_close(probe(mix=mix)[0], probe()[0], atol=1e-6)
+
+
+def test_running_average_of_the_parameters():
+    (state, _), before = probe(ema_decay=0.9)
+    expected = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, before.params, state.params)
+    chex.assert_trees_all_close(state.ema_params, expected, atol=1e-6)
+    assert state.eval_params is state.ema_params
+    batch = BATCH | {"mask": jnp.ones(8, bool)}
+    _, logits = eval_step(Probe(), state, batch)
+    averaged, _ = Probe().apply({"params": expected}, BATCH["image"])
+    np.testing.assert_allclose(logits, averaged, atol=1e-5)
+
+
+def test_without_an_average_the_parameters_are_evaluated():
+    (state, _), _ = probe()
+    assert state.ema_params == {} and state.eval_params is state.params
+
+
+def test_binary_cross_entropy():
+    _, metrics = probe(loss=optax.sigmoid_binary_cross_entropy)[0]
+    _, state = probe()
+    logits, _ = Probe().apply({"params": state.params}, BATCH["image"])
+    labels = np.eye(4)[BATCH["label"]]
+    p = jax.nn.sigmoid(logits)
+    expected = -(labels * jnp.log(p) + (1 - labels) * jnp.log(1 - p)).mean()
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-5)
