@@ -26,7 +26,7 @@ def analyze(
     those of papers and of PyTorch's counter: every tap of every output, those on
     padding too (of a transposed convolution, every tap of every input). "In-bounds"
     ones (`macs_in_bounds`) leave these out; XLA's cost analysis says twice as many
-    flops.
+    flops. (A transposed convolution of stride 1 is a convolution like others.)
     Convolutions and matrix products count (attention's too), nothing else does; other
     arithmetic is in each row's `operations`.
 
@@ -35,19 +35,21 @@ def analyze(
       *arguments: what it is called with, besides a module's variables: arrays,
         `jax.ShapeDtypeStruct`, or shapes such as (8, 224, 224, 3) of float32 ones, and
         trees of these.
-      with_gradient: whether the gradient by a module's parameters is computed as well,
-        as in training.
-      platform: "cpu", "gpu" or "tpu", if its branch of `jax.lax.platform_dependent`
-        should count instead of the default.
+      with_gradient: whether the gradient of a module's output by its parameters is
+        computed as well, as in training; of `(output, endpoints)`, the output's.
+      platform: "cpu", "tpu", "gpu", "cuda" or "rocm", if its branch of
+        `jax.lax.platform_dependent` should count instead of the default.
       trip_count: how often the body of a `while` loop runs.
-      **options: keyword arguments of the call, e.g. `train=True`.
+      **options: keyword arguments of the call: arrays and `jax.ShapeDtypeStruct`, and
+        whatever else it takes, e.g. `train=True`.
 
     Returns:
       The report: rows per layer, totals, tables.
 
     Raises:
-      UserError: if the target cannot be traced with these arguments, or there are
-        products in a `while` loop and no trip_count.
+      UserError: if the target cannot be traced with these arguments, there is no such
+        platform, or there are products that cannot be counted: in a `while` loop and no
+        trip_count, or in a kernel.
     """
     traced = trace(target, arguments, options, with_gradient=with_gradient)
     walk = Walk(traced.jaxpr, platform, trip_count)
@@ -64,7 +66,7 @@ def analyze(
         param_bits=8
         * sum(a.size * a.dtype.itemsize for a in traced.param_shapes.values()),
         activation_bits=8 * (written + sum(value.num_bytes for value in images)),
-        peak_memory_bytes=peak_bytes(walk.equations, walk.outputs),
+        peak_memory_bytes=peak_bytes(walk),
         walk=walk,
         params=params,
     )

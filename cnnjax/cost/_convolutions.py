@@ -4,8 +4,6 @@ import functools
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
 
 class Macs(NamedTuple):
     """Multiply-accumulates.
@@ -95,15 +93,34 @@ def _taps(
     dilated = (size - 1) * lhs_dilation + 1 if size else 0
     reach = (kernel_size - 1) * rhs_dilation + 1
     outputs = max(0, (sum(padding) + dilated - reach) // stride + 1)
-    places = np.arange(outputs)[:, None] * stride - padding[0]
-    places = places + np.arange(kernel_size) * rhs_dilation
-    inside = (places >= 0) & (places < dilated) & (places % lhs_dilation == 0)
+    inside = 0
+    step = math.gcd(stride, lhs_dilation)
+    period = lhs_dilation // step  # Of the outputs whose tap is on an input.
+    for tap in range(kernel_size):
+        start = tap * rhs_dilation - padding[0]  # Where the first output's tap is.
+        if start % step:
+            continue
+        phase = -start // step * pow(stride // step, -1, period) % period
+        first = max(0, -(start // stride))
+        last = min(outputs - 1, (dilated - 1 - start) // stride)
+        first += (phase - first) % period
+        inside += max(0, (last - first) // period + 1)
     every = (size if lhs_dilation > 1 else outputs) * kernel_size
-    return every, int(inside.sum())
+    return every, inside
+
+
+def _ragged_dot(equation: Any) -> Macs:
+    """Each row of the left side meets one group of the right one."""
+    numbers = equation.params["ragged_dot_dimension_numbers"]
+    (contracted, _), _ = numbers.dot_dimension_numbers
+    shape = equation.invars[0].aval.shape
+    count = equation.outvars[0].aval.size * math.prod(shape[i] for i in contracted)
+    return Macs(count, count)
 
 
 _RULES = {
     "dot_general": _dot,
+    "ragged_dot_general": _ragged_dot,
     "conv_general_dilated": _lax_convolution,
     "cnnjax_conv_general_dilated": _our_convolution,
     "cnnjax_conv_input_gradient": _our_convolution,

@@ -32,8 +32,14 @@ class Device:
     source: str
 
     def peak_of(self, dtype: str) -> float:
-        """Returns the peak for arrays of a dtype; that of float32 for unknown ones."""
-        return self.peak.get(dtype, self.peak["float32"])
+        """Returns the peak for arrays of a dtype.
+
+        Raises:
+          UserError: if it is not known.
+        """
+        if dtype not in self.peak:
+            raise errors.unknown(f"dtype of products on {self.name}", dtype, self.peak)
+        return self.peak[dtype]
 
 
 def _tpu(name, bfloat16, int8, bandwidth, memory, source) -> Device:
@@ -80,7 +86,7 @@ def find_device(name: str) -> Device:
     return DEVICES[name]
 
 
-def measure_cpu(seconds: float = 0.5) -> Device:
+def measure_cpu(seconds: float = 0.2) -> Device:
     """Measures the cores that JAX may use: a large product, and a large sum of arrays.
 
     Args:
@@ -88,14 +94,18 @@ def measure_cpu(seconds: float = 0.5) -> Device:
     """
     cpu = jax.devices("cpu")[0]
     with jax.default_device(cpu):
-        square = jnp.ones((2048, 2048))
-        product = _best(jax.jit(jnp.matmul), (square, square), seconds)
+        products = {
+            dtype: _best(
+                jax.jit(jnp.matmul), [jnp.ones((1024,) * 2, dtype)] * 2, seconds
+            )
+            for dtype in ("float32", "bfloat16", "float16")
+        }
         line = jnp.ones(2**25)  # 128 MiB: larger than caches.
         added = _best(jax.jit(jnp.add), (line, line), seconds)
-    peak = 2 * 2048**3 / product
+    peak = {dtype: 2 * 1024**3 / time for dtype, time in products.items()}
     name = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    source = "measured: a product of 2048 x 2048, a sum of two arrays of 128 MiB"
-    return Device(name, {"float32": peak}, 3 * line.nbytes / added, 0, source)
+    source = "measured: a product of 1024 x 1024, a sum of two arrays of 128 MiB"
+    return Device(name, peak, 3 * line.nbytes / added, 0, source)
 
 
 def _best(function, arguments, seconds: float) -> float:

@@ -90,7 +90,9 @@ def _scan(params: dict[str, Any], spans: Spans) -> Spans:
         carried = results[:carries]
         if results[carries:] not in collected:
             collected.append(results[carries:])
-    stacks = [_union(list(column)) for column in zip(*collected, strict=True)]
+    count = len(inner.outvars) - carries
+    columns = zip(*collected, strict=True) if collected else [[WHOLE]] * count
+    stacks = [_union(list(column)) for column in columns]
     return [
         *carried,
         *(s and (s if s.axis is None else s.moved(s.axis + 1)) for s in stacks),
@@ -119,16 +121,18 @@ _CONTROL = {"scan": _scan, "while": _while, "cond": _cond}
 
 
 def _concatenate(equation: Any, spans: Spans) -> Span | None:
-    """Along the image's axis the largest piece counts: what is put before or behind it,
-    as in `jnp.roll`, is the border.
+    """Along the image's axis the largest piece counts, if what stands before and behind
+    it is narrow: a border, as in `jnp.roll`.
     """
     axis = equation.params["dimension"]
     sizes = [variable.aval.shape[axis] for variable in equation.invars]
     if all(span is None or span.axis != axis for span in spans):
         return _union(spans)
     largest = max(range(len(sizes)), key=sizes.__getitem__)
-    span = spans[largest]
-    return WHOLE if span is None else span.read(-sum(sizes[:largest]))
+    span, before, behind = spans[largest], sizes[:largest], sizes[largest + 1 :]
+    if span is None or 4 * max(sum(before), sum(behind)) > sum(sizes):
+        return WHOLE
+    return span.read(-sum(before))
 
 
 def _dot(equation: Any, spans: Spans) -> Span:

@@ -81,8 +81,8 @@ def receptive_field(
         inputs: list[Span | None] = [None] * len(traced.jaxpr.jaxpr.invars)
         inputs[traced.num_variables] = pixels(axis)
         spans = flow(traced.jaxpr.jaxpr, inputs)
-        for name, span in zip(traced.output_names, spans, strict=True):
-            fields[name].append(span)
+        for name, span in zip(traced.output_names, spans, strict=False):
+            fields[name].append(span)  # What comes behind is changed state.
     return {
         name: _field([span for span in spans if span is not None])
         for name, spans in fields.items()
@@ -129,19 +129,25 @@ def effective_receptive_field(
 
 def _field(spans: list[Span]) -> ReceptiveField:
     placed = [None if span.axis is None else span for span in spans]
+    firsts = [span and _first(span) for span in placed]
     return ReceptiveField(
         size=tuple(span.size for span in spans),
         stride=tuple(span and float(span.stride) for span in placed),
         offset=tuple(
-            span and (None if span.size == math.inf else _middle(span))
-            for span in placed
+            first and (None if math.isinf(first[0]) else sum(first) / 2)
+            for first in firsts
         ),
-        padding=tuple(span and max(0.0, -span.low[0]) for span in placed),
+        padding=tuple(first and max(0.0, -first[0]) for first in firsts),
     )
 
 
-def _middle(span: Span) -> float:
-    return (span.low[0] + span.high[0]) / 2
+def _first(span: Span) -> tuple[float, float]:
+    """Returns the first position's pixels; where it has none, as if it had."""
+    for i, (low, high) in enumerate(zip(span.low, span.high, strict=True)):
+        if low <= high:
+            before = float(i * span.stride)
+            return low - before, high - before
+    return math.nan, math.nan
 
 
 def plot_receptive_field(

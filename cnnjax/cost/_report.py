@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Row:
       bytes_read: of arrays that enter the layer, parameters included, each once.
       bytes_written: of arrays that leave it.
       output_shape, dtype: of the last array that leaves it.
+      product_dtype: of what its first product multiplies; "" without products.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Row:
     bytes_written: int
     output_shape: tuple[int, ...]
     dtype: str
+    product_dtype: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,7 +264,7 @@ def make_rows(
 
     counts = Counter()
     for path, count in params.items():
-        counts[group(path)] += count
+        counts[_nearest(group(path), layers)] += count
     rows = []
     for place, own in layers.items():
         read, written = {}, {}
@@ -278,6 +280,7 @@ def make_rows(
             if equation.operations:
                 operations[equation.kind] += equation.times * equation.operations
         last = [*written][-1] if written else own[-1].outputs[0]
+        products = [e.inputs[0].dtype for e in own if e.kind == "product"]
         rows.append(
             Row(
                 path=place,
@@ -290,9 +293,17 @@ def make_rows(
                 bytes_written=sum(n * value.num_bytes for value, n in written.items()),
                 output_shape=last.shape,
                 dtype=str(last.dtype),
+                product_dtype=str(products[0]) if products else "",
             )
         )
     return rows
+
+
+def _nearest(path: str, layers: Container[str]) -> str:
+    """Returns the layer that parameters of a path belong to: that or one around it."""
+    while path and path not in layers:
+        path = path.rpartition("/")[0]
+    return path
 
 
 def _cells(row: Row) -> tuple[str, ...]:

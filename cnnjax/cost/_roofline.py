@@ -18,6 +18,7 @@ class RooflineRow:
     Attributes:
       path: of the layer.
       macs: multiply-accumulates, those on padding left out.
+      dtype: of what they multiply; of several layers, of most of the MACs.
       num_bytes: read and written.
       seconds: the longer of the time for the products and the time for the bytes.
       bound: which of the two that is, "compute" or "memory"; of several layers, that
@@ -27,6 +28,7 @@ class RooflineRow:
 
     path: str
     macs: int
+    dtype: str
     num_bytes: int
     seconds: float
     bound: str
@@ -62,6 +64,11 @@ class Roofline:
         """Share of the machine's arithmetic that is used in that time."""
         return _merged("", self.rows).utilisation
 
+    @property
+    def peak(self) -> float:
+        """The machine's operations per second, of the dtype of most MACs."""
+        return self.device.peak_of(_merged("", self.rows).dtype or "float32")
+
     def stages(self) -> "Roofline":
         """Adds up the layers of each stage, which still wait for one another."""
         stages: dict[str, list[RooflineRow]] = {}
@@ -87,7 +94,7 @@ class Roofline:
             path,
             f"{self.name} on {self.device.name}",
             [(row.intensity, row.macs / row.seconds) for row in self.rows if row.macs],
-            peak=self.device.peak_of("float32") / 2,
+            peak=self.peak / 2,
             bandwidth=self.device.bandwidth,
         )
 
@@ -111,11 +118,9 @@ class Roofline:
         table.add_section()
         total = f"{self.seconds * 1e6:,.1f} µs"
         table.add_row("total", "", "", "", total, "", f"{self.utilisation:.1%}")
-        peak = short(int(self.device.peak_of("float32")))
-        bandwidth = short(int(self.device.bandwidth))
+        peak, bandwidth = short(int(self.peak)), short(int(self.device.bandwidth))
         table.caption = (
-            f"at best, with {peak}FLOP/s (float32) and {bandwidth}B/s "
-            f"({self.device.source})"
+            f"at best, with {peak}FLOP/s and {bandwidth}B/s ({self.device.source})"
         )
         return table
 
@@ -141,7 +146,8 @@ def roofline(report: CostReport, device: Device | str) -> Roofline:
       A row for each of the report's.
 
     Raises:
-      UserError: if there is no device of that name.
+      UserError: if there is no device of that name, or no peak is known for the dtype
+        of a product.
 
     Source: Williams et al., 2009, https://doi.org/10.1145/1498765.1498785.
     """
@@ -150,13 +156,15 @@ def roofline(report: CostReport, device: Device | str) -> Roofline:
     for row in report.rows:
         num_bytes = row.bytes_read + row.bytes_written
         # Those on padding need not be computed.
-        products = 2 * row.macs_in_bounds / device.peak_of(row.dtype)
+        macs = row.macs_in_bounds
+        products = 2 * macs / device.peak_of(row.product_dtype) if macs else 0.0
         moving = num_bytes / device.bandwidth
         seconds = max(products, moving)
         rows.append(
             RooflineRow(
                 path=row.path,
-                macs=row.macs_in_bounds,
+                macs=macs,
+                dtype=row.product_dtype,
                 num_bytes=num_bytes,
                 seconds=seconds,
                 bound="compute" if products > moving else "memory",
@@ -173,6 +181,7 @@ def _merged(path: str, rows: Sequence[RooflineRow]) -> RooflineRow:
     return RooflineRow(
         path=path,
         macs=sum(row.macs for row in rows),
+        dtype=max(rows, key=lambda row: row.macs).dtype if rows else "",
         num_bytes=sum(row.num_bytes for row in rows),
         seconds=seconds,
         bound="compute" if 2 * computing > seconds else "memory",

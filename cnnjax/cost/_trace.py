@@ -8,6 +8,7 @@ import flax.linen as nn
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cnnjax import errors
 
@@ -41,90 +42,136 @@ def trace(
     Raises:
       UserError: if it cannot be traced with these arguments.
     """
-    arguments = [shape_of(argument) for argument in arguments]
     linen, is_nnx = isinstance(target, nn.Module), _is_nnx(target)
     if with_gradient and not (linen or is_nnx):
         raise errors.UserError(
             "a plain function has no parameters to train; pass it as `jax.grad(…)`"
         )
+    traced = {key: value for key, value in options.items() if _is_array(value)}
+    static = {key: value for key, value in options.items() if key not in traced}
     try:
+        shapes = ([shape_of(argument) for argument in arguments], traced)
         if linen:
-            return _linen(target, arguments, options, with_gradient)
+            return _linen(target, shapes, static, with_gradient)
         if is_nnx:
-            return _nnx(target, arguments, options, with_gradient)
-        call = jax.make_jaxpr(lambda *a: target(*a, **options), return_shape=True)
-        jaxpr, outputs = call(*arguments)
+            return _nnx(target, shapes, static, with_gradient)
+
+        def call(arguments, traced):
+            return target(*arguments, **traced, **static)
+
+        jaxpr, outputs = jax.make_jaxpr(call, return_shape=True)(*shapes)
         return Traced(jaxpr, {}, 0, _names(outputs))
     except Exception as error:
-        shapes = ", ".join(map(str, arguments))
+        passed = ", ".join(map(str, arguments))
         raise errors.UserError(
-            f"{_name(target)} cannot be traced with {shapes}: {error}; pass a shape "
+            f"{_name(target)} cannot be traced with {passed}: {error}; pass a shape "
             f"such as (1, 224, 224, 3) for each array that it takes"
         ) from error
 
 
 def shape_of(argument: Any) -> Any:
     """Makes shapes of arrays, and of tuples of integers those of float32 ones."""
-    if isinstance(argument, tuple | list) and all(isinstance(n, int) for n in argument):
-        return jax.ShapeDtypeStruct(tuple(argument), jnp.float32)
-    return jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a)), argument
+    if type(argument) is tuple and not argument:
+        return jax.ShapeDtypeStruct((), jnp.float32)
+
+    def shape(leaf: Any) -> jax.ShapeDtypeStruct:
+        if _is_shape(leaf):
+            return jax.ShapeDtypeStruct(tuple(map(int, leaf)), jnp.float32)
+        return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
+
+    return jax.tree.map(shape, argument, is_leaf=_is_shape)
+
+
+def _is_shape(value: Any) -> bool:
+    return (
+        type(value) in (tuple, list)
+        and len(value) > 0
+        and all(hasattr(n, "__index__") and np.ndim(n) == 0 for n in value)
     )
 
 
-def _linen(model, arguments, options, with_gradient) -> Traced:
-    variables = jax.eval_shape(
-        lambda *a: model.init(_keys(), *a, **options), *arguments
-    )
+def _is_array(value: Any) -> bool:
+    leaves = jax.tree.leaves(value)
+    kinds = (jax.Array, jax.ShapeDtypeStruct, np.ndarray)
+    return len(leaves) > 0 and all(isinstance(leaf, kinds) for leaf in leaves)
+
+
+def _linen(model, shapes, static, with_gradient) -> Traced:
+    def init(arguments, traced):
+        return model.init(_keys(), *arguments, **traced, **static)
+
+    variables = jax.eval_shape(init, *shapes)
     rest = {name: value for name, value in variables.items() if name != "params"}
-    mutable = [name for name in rest] if options.get("train") else False
 
-    def call(params, rest, *arguments):
+    def call(params, rest, arguments, traced):
         with nn.intercept_methods(_mark):
             return model.apply(
                 {"params": params, **rest},
                 *arguments,
                 rngs=_keys(),
-                mutable=mutable,
-                **options,
+                mutable=[*rest],
+                **traced,
+                **static,
             )
 
     params = variables.get("params", {})
-    flat = flax.traverse_util.flatten_dict(params, sep="/")
-    jaxpr, outputs = _make_jaxpr(call, with_gradient)(params, rest, *arguments)
+    flat = flax.traverse_util.flatten_dict(nn.meta.unbox(params), sep="/")
+    jaxpr, outputs = _make_jaxpr(call, with_gradient)(params, rest, *shapes)
     return Traced(jaxpr, flat, len(jax.tree.leaves(variables)), _names(outputs))
 
 
-def _nnx(model, arguments, options, with_gradient) -> Traced:
+def _nnx(model, shapes, static, with_gradient) -> Traced:
     from flax import nnx
 
     graph, params, rest = nnx.split(model, nnx.Param, ...)
 
-    def call(params, rest, *arguments):
-        return nnx.merge(graph, params, rest)(*arguments, **options)
+    def call(params, rest, arguments, traced):
+        copy = nnx.merge(graph, params, rest, copy=True)
+        outputs = copy(*arguments, **traced, **static)
+        return outputs, nnx.state(copy, nnx.Not(nnx.Param))
 
     params, rest = shape_of(params), shape_of(rest)
     paths = {
         jax.tree_util.keystr(path[:-1], simple=True, separator="/"): leaf
         for path, leaf in jax.tree.leaves_with_path(params)
     }
-    jaxpr, outputs = _make_jaxpr(call, with_gradient)(params, rest, *arguments)
+    jaxpr, outputs = _make_jaxpr(call, with_gradient)(params, rest, *shapes)
     num_variables = len(jax.tree.leaves((params, rest)))
     return Traced(jaxpr, paths, num_variables, _names(outputs))
 
 
 def _make_jaxpr(call: Callable[..., Any], with_gradient: bool) -> Callable[..., Any]:
-    if not with_gradient:
-        return jax.make_jaxpr(call, return_shape=True)
+    """Makes the jaxpr of a call, or of its gradient by the first argument.
+
+    Args:
+      call: returns what the model does and the state that it changed. Its outputs come
+        first; only they have names.
+      with_gradient: whether it is the gradient's.
+    """
 
     def loss(params, *rest):
-        outputs = call(params, *rest)
+        outputs, changed = call(params, *rest)
+        output = outputs[0] if _has_endpoints(outputs) else outputs
         floats = [
-            a for a in jax.tree.leaves(outputs) if jnp.issubdtype(a.dtype, jnp.floating)
+            a for a in jax.tree.leaves(output) if jnp.issubdtype(a.dtype, jnp.floating)
         ]
-        return floats[0].astype(jnp.float32).sum()
+        if not floats:
+            raise ValueError("it returns no floats to differentiate")
+        return sum(a.astype(jnp.float32).sum() for a in floats), changed
 
-    return jax.make_jaxpr(jax.grad(loss), return_shape=True)
+    wanted = jax.grad(loss, has_aux=True) if with_gradient else call
+
+    def trace_it(*arguments):
+        jaxpr, (outputs, _) = jax.make_jaxpr(wanted, return_shape=True)(*arguments)
+        return jaxpr, outputs
+
+    return trace_it
+
+
+def _has_endpoints(outputs: Any) -> bool:
+    """Whether it is `(output, endpoints)`."""
+    pair = isinstance(outputs, tuple) and len(outputs) == 2
+    return pair and isinstance(outputs[1], dict)
 
 
 def _names(outputs: Any) -> tuple[str, ...]:

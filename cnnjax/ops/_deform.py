@@ -146,7 +146,7 @@ def _deform_conv2d(
         offset, mask, kernel, down = row
         y = offset[..., 0] + top[None, :, None, None, None] + down
         x_ = offset[..., 1] + left[None, None, :, None]
-        seen = _interpolate(images, y, x_, x.shape[1:3])
+        seen = _interpolate(images, y, x_, size=x.shape[1:3])
         if mask is not None:
             seen = seen * mask.astype(summed)[..., None]
         # The channels of the offset groups in turn are those of the feature groups.
@@ -169,7 +169,8 @@ def _deform_conv2d(
     return y if bias is None else y + bias[None, None, None]
 
 
-def _interpolate(images, y, x, size):
+@named
+def _interpolate(images, y, x, *, size):
     """Returns images [n, h * w, G, c] at points [n, h2, w2, G, k].
 
     They are 0 outside the size, and NaN at points that are NaN.

@@ -148,6 +148,35 @@ def test_geometry_equals_gradients(stack, size, stride):
     assert max(sizes) == max(field.size)
 
 
+UNBOUNDED = {
+    "halves put together": lambda x: jnp.concatenate([x[:, :17], x[:, 17:] * 2], 1),
+    "a mean beside pixels": lambda x: jnp.concatenate(
+        [x[:, :16], jnp.broadcast_to(x.mean((1, 2), keepdims=True), (8, 16, 32, 1))], 1
+    ),
+    "rolled by half": lambda x: jnp.roll(x, 16, 1),
+    "wrapped far": lambda x: jnp.pad(x, [(0, 0), (20, 20), (0, 0), (0, 0)], "wrap"),
+    "sorted": lambda x: jnp.sort(x, 1),
+    "summed up": lambda x: jnp.cumsum(x, 1),
+    "no rounds": lambda x: lax.scan(lambda c, _: (c, c), x, length=0)[1],
+}
+
+
+@pytest.mark.parametrize("call", UNBOUNDED.values(), ids=UNBOUNDED)
+def test_what_cannot_be_followed_is_unbounded(call):
+    (field,) = cost.receptive_field(call, (8, 32, 32, 1)).values()
+    assert field.size[0] == math.inf
+
+
+def test_offset_where_the_first_position_sees_nothing():
+    field = cost.receptive_field(conv(lhs=2, padding=1, kernel=1), (1, 8, 8, 1))[""]
+    assert field.size == (1, 1) and field.offset == (-0.5, -0.5)
+
+
+def test_endpoints_have_their_names_in_training_too():
+    fields = cost.receptive_field(TINY["resnet_cifar-pad"], (1, 16, 16, 3), train=True)
+    assert "stage1" in fields
+
+
 def test_names_of_outputs():
     def call(x, scale):
         return {"a": x * scale, "b": [x.mean((1, 2)), jnp.ones(3)]}

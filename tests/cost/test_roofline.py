@@ -46,6 +46,13 @@ def test_half_precision_has_another_peak():
         for arguments in ([(64, 64)] * 2, halves)
     )
     assert whole.seconds == 4 * half.seconds
+    assert (whole.peak, half.peak) == (2e3, 8e3)
+
+    def widened(a, b):
+        return jnp.dot(a, b, preferred_element_type=jnp.float32)
+
+    wide = cost.roofline(cost.analyze(widened, *halves), SLOW)
+    assert wide.peak == 8e3 and wide.rows[0].dtype == "bfloat16"
 
 
 def test_totals():
@@ -74,7 +81,8 @@ def test_devices_have_sources_and_sizes_that_make_sense():
         assert device.name == name and device.source.startswith("https://")
         assert 10e9 < device.memory < 200e9 and 0.5e12 < device.bandwidth < 10e12
         assert device.peak_of("float32") <= device.peak_of("bfloat16")
-        assert device.peak_of("float64") == device.peak_of("float32")
+        with pytest.raises(UserError, match="unknown dtype of products"):
+            device.peak_of("float64")
 
 
 def test_stages_add_their_layers_up():
