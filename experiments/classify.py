@@ -156,7 +156,8 @@ def main(config: Config) -> dict[str, Any]:
     parallel.check_batch_size(
         config.batch_size,
         len(train_source),
-        strategy.mesh.size * config.micro_batches,
+        strategy.mesh.size,
+        config.micro_batches,
     )
     steps_per_epoch = len(train_source) // config.batch_size
     num_steps = config.epochs * steps_per_epoch
@@ -205,14 +206,6 @@ def main(config: Config) -> dict[str, Any]:
         "process_index": jax.process_index(),
         "process_count": jax.process_count(),
     }
-    on_bytes, on_floats = augmentation(config)
-    batches = data.train_batches(
-        train_source,
-        seed=config.seed,
-        augment=on_floats,
-        augment_bytes=on_bytes,
-        **batching,
-    )
     mix = functools.partial(
         train.mixup_or_cutmix,
         mixup_alpha=config.mixup,
@@ -238,13 +231,23 @@ def main(config: Config) -> dict[str, Any]:
     state = parallel.replicate(jax.jit(init)(image), strategy.mesh)
     with train.Checkpointer(run_dir / "checkpoints", keep=config.keep) as checkpointer:
         earlier = 0.0
-        if restored := checkpointer.restore(state, batches):
+        if restored := checkpointer.restore(state):
             state, document = restored
             earlier = document["seconds"]
             done = "finished" if int(state.step) == num_steps else "continues"
             console.print(f"the run {done} at step {int(state.step)} of {num_steps}")
         elif config.resume:
             console.print("no checkpoint yet: the run starts from the beginning")
+        on_bytes, on_floats = augmentation(config)
+        batches = data.train_batches(
+            train_source,
+            seed=config.seed,
+            start_step=int(state.step),
+            augment=on_floats,
+            augment_bytes=on_bytes,
+            **batching,
+        )
+        placed = strategy.place(state)
         with train.RunLog(
             run_dir,
             console=console,
@@ -254,7 +257,6 @@ def main(config: Config) -> dict[str, Any]:
             batch_size=config.batch_size,
         ) as log:
             try:
-                placed = strategy.place(state)
                 state = train.fit(
                     strategy.compile(train_step, placed),
                     placed,

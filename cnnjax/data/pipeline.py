@@ -26,6 +26,7 @@ def train_batches(
     batch_size: int,
     image_size: int,
     seed: int,
+    start_step: int = 0,
     augment: Augmentation | None = None,
     augment_bytes: Augmentation | None = None,
     process_index: int = 0,
@@ -35,13 +36,15 @@ def train_batches(
 
     The i-th image of the stream is a function of the seed and i alone, so neither
     prefetching nor the number of processes changes what is trained on: process p of n
-    gets the images p, p + n, p + 2n, ... of it.
+    gets the images p, p + n, p + 2n, ... of it. A run goes on with another number of
+    processes where it was, from the number of steps alone.
 
     Args:
       source: the images.
       batch_size: images per batch, over all processes.
       image_size: side of the images, in pixels.
       seed: seed of the order, which differs in each epoch, and of the augmentation.
+      start_step: how many batches to leave out, since a run has seen them.
       augment: what happens to each normalised image, given a generator of its own.
       augment_bytes: what happens to it before, as it was stored.
       process_index: which of the processes this is.
@@ -49,7 +52,7 @@ def train_batches(
 
     Returns:
       An iterator over {"image": float32 [n, s, s, c], "label": int32 [n]}, with
-      n = batch_size / process_count; grain.checkpoint saves its position.
+      n = batch_size / process_count.
     """
 
     def prepare(example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
@@ -68,7 +71,7 @@ def train_batches(
         .shuffle()
         .repeat(2**31)  # Without a number, Grain 0.2.18 fails on batches of one.
         .random_map(prepare)[process_index::process_count]
-        .batch(batch_size // process_count)
+        .batch(batch_size // process_count)[start_step:]
     )
     return iter(stream.to_iter_dataset(_READ_OPTIONS))
 

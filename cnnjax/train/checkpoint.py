@@ -1,8 +1,8 @@
 """Checkpoints that survive a kill and notice a damaged file.
 
-Orbax writes them, asynchronously: the state, the position in the data and a JSON
-document, in one folder per step. When a save has finished, a SHA-256 manifest is added
-to its folder; nothing is restored whose manifest does not match.
+Orbax writes them, asynchronously: the state and a JSON document, in one folder per
+step. (The step is the position in the data.) When a save has finished, a SHA-256
+manifest is added to its folder; nothing is restored whose manifest does not match.
 """
 
 import concurrent.futures
@@ -15,7 +15,6 @@ from typing import Any
 
 import flax.serialization
 import flax.traverse_util
-import grain
 import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
@@ -26,7 +25,7 @@ from cnnjax.train.state import TrainState
 
 
 _log = logging.getLogger(__name__)
-_SMALL_FILES = 2**20  # Metadata, the position in the data, the manifest: 60 KB so far.
+_SMALL_FILES = 2**20  # Metadata, the manifest: 60 KB so far.
 
 
 class Checkpointer:
@@ -47,7 +46,6 @@ class Checkpointer:
         self._damaged = self._take_stock()
         handlers: dict[str, Any] = {
             "state": ocp.StandardCheckpointHandler(),
-            "data": grain.checkpoint.CheckpointHandler(),
             "document": ocp.JsonCheckpointHandler(),
         }
         self._manager = ocp.CheckpointManager(
@@ -88,7 +86,6 @@ class Checkpointer:
     def save(
         self,
         state: TrainState,
-        batches: grain.DatasetIterator,
         document: dict[str, Any],
         metrics: dict[str, float] | None = None,
     ) -> None:
@@ -96,7 +93,6 @@ class Checkpointer:
 
         Args:
           state: its step numbers the checkpoint.
-          batches: the iterator whose position is saved.
           document: anything that JSON can hold.
           metrics: the evaluation at this step ("accuracy" decides which is the best);
             None if there was none.
@@ -116,21 +112,18 @@ class Checkpointer:
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(flax.serialization.to_state_dict(state)),
-                data=grain.checkpoint.CheckpointSave(batches),
                 document=ocp.args.JsonSave(document),
             ),
             metrics=metrics,
         )
         self._pending = self._worker.submit(self._seal, step)
 
-    def restore(
-        self, state: TrainState, batches: grain.DatasetIterator
-    ) -> tuple[TrainState, dict[str, Any]] | None:
-        """Reads the newest intact checkpoint and moves `batches` to its position.
+    def restore(self, state: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
+        """Reads the newest intact checkpoint.
 
         Args:
-          state: a state of the same structure, shapes, types and placement.
-          batches: the iterator of the same data.
+          state: a state of the same structure, shapes and types, placed as the restored
+            one is to be: the devices may be others than those that saved it.
 
         Returns:
           The state and the document that were saved; None if nothing ever was.
@@ -153,7 +146,6 @@ class Checkpointer:
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardRestore(expected),
-                data=grain.checkpoint.CheckpointRestore(batches),
                 document=ocp.args.JsonRestore(),
             ),
         )

@@ -1,10 +1,9 @@
 """The training loop: dispatches ahead, reads late, saves, and stops when asked to."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +25,7 @@ EvalStep = Callable[..., tuple[dict[str, Mean], jax.Array]]
 def fit(
     train_step: TrainStep,
     state: TrainState,
-    batches: grain.DatasetIterator,
+    batches: Iterator[Any],
     key: jax.Array,
     *,
     num_steps: int,
@@ -46,7 +45,7 @@ def fit(
     Args:
       train_step: (state, batch, key) -> (state, metrics), compiled by the strategy.
       state: where to start, placed by the strategy.
-      batches: at the position that belongs to the state.
+      batches: those from the state's step on.
       key: the run's key; the step folds its number into it.
       num_steps: updates in the whole run.
       steps_per_epoch: updates between evaluations.
@@ -81,10 +80,10 @@ def fit(
             f"step {last}. Try a lower learning rate or a longer warm-up"
         )
 
-    rates = np.asarray(jax.vmap(schedule)(jnp.arange(num_steps)))
     unread = None
-    step = int(strategy.gather(state).step)
     with interrupts.caught() as interrupt:
+        rates = np.asarray(jax.vmap(schedule)(jnp.arange(num_steps)))
+        step = int(strategy.gather(state).step)
         while step < num_steps:
             batch = strategy.shard(next(batches))
             state, metrics = train_step(state, batch, key)
@@ -103,7 +102,7 @@ def fit(
                 if not math.isfinite(validation["loss"]):
                     raise diverged(step, "validation loss", validation["loss"])
                 log.epoch(step, validation)
-            checkpointer.save(gathered, batches, document(), validation)
+            checkpointer.save(gathered, document(), validation)
             if (number := interrupt()) is not None:
                 checkpointer.wait()
                 raise interrupts.Interrupted(number)

@@ -199,21 +199,25 @@ def _first(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: x.addressable_data(0)[0], tree)
 
 
-def check_batch_size(batch_size: int, num_examples: int, num_devices: int) -> None:
+def check_batch_size(
+    batch_size: int, num_examples: int, num_devices: int, micro_batches: int = 1
+) -> None:
     """Raises a UserError unless batches can be filled and shared by all devices.
 
     Args:
       batch_size: images per batch, over all devices.
       num_examples: images in the data set.
-      num_devices: how many share a batch, times the parts that each takes in turn.
+      num_devices: how many share a batch.
+      micro_batches: in how many parts each of them takes its share.
     """
     if not 1 <= batch_size <= num_examples:
         raise errors.UserError(
             f"batch size {batch_size} does not fit a data set of {num_examples} images"
         )
-    if batch_size % num_devices:
+    if batch_size % (num_devices * micro_batches):
+        parts = f" times {micro_batches} micro-batches" if micro_batches > 1 else ""
         raise errors.UserError(
-            f"batch size {batch_size} is not divisible by {num_devices} devices"
+            f"batch size {batch_size} is not divisible by {num_devices} devices{parts}"
         )
 
 

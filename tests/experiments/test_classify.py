@@ -3,18 +3,24 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import chex
 import classify
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from PIL import Image
 
-from cnnjax import cli
+import cnnjax
+from cnnjax import cli, train
 from cnnjax.train import read_metrics
 
 
@@ -27,14 +33,17 @@ def arguments(data_dir, run_dir, *more):
     return [*map(str, options), *more]
 
 
-def start(data_dir, run_dir, *more):
+def start(data_dir, run_dir, *more, devices=2):
     """Starts a run as a user would, in a process of its own.
 
     Its output goes into a file: a pipe that nobody empties would stop the run.
     """
     command = [sys.executable, str(SCRIPT), *arguments(data_dir, run_dir, *more)]
     path = Path(run_dir).with_suffix(".log")
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {
+        "PYTHONUNBUFFERED": "1",
+        "JAX_NUM_CPU_DEVICES": str(devices),
+    }
     with path.open("w") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, env=environment
@@ -103,7 +112,16 @@ def test_same_seed_gives_the_same_bits_and_another_seed_does_not(
     assert fingerprint(tmp_path / "other") != fingerprint(smoke_run[0])
 
 
-@pytest.mark.parametrize("moment", ["at once", "config", "saving", "saved", "epoch"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *(
+            pytest.param(m, marks=pytest.mark.slow)
+            for m in ("at once", "config", "saved")
+        ),
+        *("saving", "epoch"),
+    ],
+)
 def test_a_killed_run_continues_to_the_same_bits(smoke_run, data_dir, tmp_path, moment):
     run_dir = tmp_path / "run"
     checkpoints = run_dir / "checkpoints"
@@ -164,12 +182,60 @@ def test_a_finished_run_says_so_and_evaluates(smoke_run, data_dir, monkeypatch, 
         assert results(run_dir)[key] == before[key]
 
 
+def final_params(run_dir):
+    """Returns the parameters of a smoke run's last checkpoint."""
+    model = cnnjax.create("resnet20_cifar", num_classes=10)
+    tx = train.create_optimizer("sgd", learning_rate=optax.constant_schedule(0.1))
+    state = train.init_state(model, tx, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    with train.Checkpointer(run_dir / "checkpoints") as checkpointer:
+        state, _ = checkpointer.restore(state)
+    assert int(state.step) == 8
+    return state.params
+
+
+@pytest.mark.parametrize("devices", [1, pytest.param(8, marks=pytest.mark.slow)])
+def test_a_run_goes_on_with_another_number_of_devices(
+    smoke_run, data_dir, tmp_path, devices
+):
+    run_dir = tmp_path / "run"
+    shutil.copytree(smoke_run[0], run_dir)
+    shutil.rmtree(run_dir / "checkpoints" / "8")
+    output = finish(start(data_dir, run_dir, "--resume", devices=devices))
+    assert "the run continues at step 4 of 8" in output
+    assert results(run_dir)["device"].startswith(f"{devices} x")
+    chex.assert_trees_all_close(
+        final_params(run_dir), final_params(smoke_run[0]), atol=1e-5, rtol=0
+    )
+
+
+RECIPES = {
+    "pmap": "--parallel pmap --micro-batches 2 --ema-decay 0.9 --mixup 0.2 --cutmix 1 "
+    "--label-smoothing 0.1 --clip-norm 1 --crop padded --flip --rand-augment 5 "
+    "--erasing 0.2 --optimizer adamw --learning-rate 0.001",
+    "fully_sharded": "--parallel fully_sharded --dtype bfloat16 --optimizer lamb "
+    "--crop resized --schedule linear",
+    "shard_map": "--parallel shard_map --local-batch-norm --optimizer momentum",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pmap", *(pytest.param(n, marks=pytest.mark.slow) for n in [*RECIPES][1:])],
+)
+def test_recipes_run(data_dir, tmp_path, name):
+    run_dir = tmp_path / "run"
+    finish(start(data_dir, run_dir, *RECIPES[name].split()))
+    assert 0 <= results(run_dir)["test_accuracy"] <= 1
+    losses = [r["loss"] for r in read_metrics(run_dir) if r["split"] == "train"]
+    assert np.isfinite(losses).all()
+
+
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     smoke_run, data_dir, tmp_path
 ):
     run_dir = tmp_path / "run"
     finish(start(data_dir, run_dir))
-    (victim,) = (run_dir / "checkpoints" / "8" / "data").glob("process_*.json")
+    (victim,) = (run_dir / "checkpoints" / "8" / "document").glob("metadata")
     victim.write_bytes(victim.read_bytes()[:-1])
     output = finish(start(data_dir, run_dir, "--resume"))
     assert victim.name in output
@@ -192,6 +258,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
         (["--batch-size", "15"], "batch size 15 is not divisible by 2 devices"),
         (["--batch-size", "0"], "--batch-size is 0; it must be positive"),
         (["--epochs", "-1"], "--epochs is -1; it must be positive"),
+        (["--parallel", "pmpa"], "unknown way to run in parallel 'pmpa'; did you mean"),
+        (["--micro-batches", "3"], "not divisible by 2 devices times 3 micro-batches"),
+        (["--ema-decay", "1"], "--ema-decay is 1.0; it must be in [0, 1)"),
+        (["--mixup", "-1"], "--mixup is -1.0; it must not be negative"),
         (["--learning-rate", "nan"], "--learning-rate is nan; it must be positive"),
         (["--warmup-epochs", "9"], "the warm-up of 36 steps is longer than the run"),
     ],

@@ -6,9 +6,7 @@ import shutil
 from types import SimpleNamespace
 
 import chex
-import grain
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from cnnjax import errors
@@ -24,26 +22,16 @@ def make_state(step=0, dtype=jnp.float32, features=3):
     )
 
 
-def make_batches():
-    stream = grain.MapDataset.range(50).seed(1).shuffle().repeat(100).batch(4)
-    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=8)
-    return iter(stream.to_iter_dataset(options))
-
-
 def save_steps(folder, steps, accuracies=(0.5, 0.5), keep=2):
-    batches = make_batches()
     with Checkpointer(folder, keep=keep) as checkpointer:
         for step, accuracy in zip(steps, accuracies, strict=True):
-            next(batches)
             metrics = None if accuracy is None else {"accuracy": accuracy}
-            checkpointer.save(make_state(step), batches, {"at": step}, metrics)
+            checkpointer.save(make_state(step), {"at": step}, metrics)
 
 
 def restore(folder, **options):
-    batches = make_batches()
     with Checkpointer(folder) as checkpointer:
-        restored = checkpointer.restore(make_state(**options), batches)
-        return restored, batches
+        return checkpointer.restore(make_state(**options))
 
 
 def steps_on_disk(folder):
@@ -52,27 +40,13 @@ def steps_on_disk(folder):
 
 def test_round_trip(tmp_path):
     save_steps(tmp_path, [1, 2])
-    (state, document), batches = restore(tmp_path)
+    state, document = restore(tmp_path)
     chex.assert_trees_all_equal(state, make_state(2))
     assert document == {"at": 2}
-    expected = make_batches()
-    for _ in range(2):
-        next(expected)
-    np.testing.assert_array_equal(next(batches), next(expected))
-
-
-def test_the_position_is_that_of_the_save_call(tmp_path):
-    batches = make_batches()
-    next(batches)
-    with Checkpointer(tmp_path) as checkpointer:
-        checkpointer.save(make_state(1), batches, {})
-        following = [next(batches) for _ in range(5)]  # While the save goes on.
-    _, restored = restore(tmp_path)
-    np.testing.assert_array_equal([next(restored) for _ in range(5)], following)
 
 
 def test_nothing_saved_is_none(tmp_path):
-    assert restore(tmp_path)[0] is None
+    assert restore(tmp_path) is None
 
 
 def test_keeps_the_newest_and_the_best_even_after_a_restart(tmp_path):
@@ -105,7 +79,7 @@ def test_a_flipped_byte_in_any_file_is_noticed(tmp_path, caplog):
             data = b"U"
         path.write_bytes(data)
         caplog.clear()
-        (state, _), _ = restore(folder)
+        state, _ = restore(folder)
         assert int(state.step) == 1
         assert path.name in caplog.text or manifest.NAME in caplog.text
         assert (folder.with_name(folder.name + ".damaged") / "2" / name).exists()
@@ -120,7 +94,7 @@ def test_a_truncated_or_missing_file_is_named(tmp_path, caplog, harm):
         os.truncate(largest, largest.stat().st_size // 2)
     else:
         largest.unlink()
-    (state, _), _ = restore(tmp_path / "c")
+    state, _ = restore(tmp_path / "c")
     assert int(state.step) == 1
     assert largest.name in caplog.text
 
@@ -138,7 +112,7 @@ def test_damage_does_not_hinder_saving_the_step_again(tmp_path):
     save_steps(folder, [1, 2])
     (folder / "2" / manifest.NAME).write_text("")
     save_steps(folder, [2, 3])
-    assert restore(folder)[0][1] == {"at": 3}
+    assert restore(folder)[1] == {"at": 3}
     assert steps_on_disk(folder) == [2, 3]
 
 
@@ -147,7 +121,7 @@ def test_a_save_cut_short_by_a_kill_is_forgotten(tmp_path, caplog):
     save_steps(folder, [1, 2])
     (folder / "saving-2").touch()
     (folder / "2" / manifest.NAME).unlink()
-    (state, _), _ = restore(folder)
+    state, _ = restore(folder)
     assert int(state.step) == 1
     assert not [r for r in caplog.records if r.name.startswith("cnnjax")]
     assert steps_on_disk(folder) == [1]

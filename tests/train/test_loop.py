@@ -31,13 +31,13 @@ class Linear(nn.Module):
         return nn.Dense(3)(image.reshape(len(image), -1)), {}
 
 
-def make_batches():
+def make_batches(start_step):
     def example(index, rng):
         image = rng.normal(size=(2, 2, 1)).astype(np.float32)
         return {"image": image, "label": np.int32(index % 3)}
 
     stream = grain.MapDataset.range(30).seed(0).shuffle().repeat(10).random_map(example)
-    return iter(stream.batch(4).to_iter_dataset())
+    return iter(stream.batch(4)[start_step:].to_iter_dataset())
 
 
 @pytest.fixture
@@ -51,7 +51,6 @@ def run(tmp_path):
         strategy = parallel.create_strategy("sharded")
         state = train.init_state(Linear(), tx, KEY, jnp.zeros((1, 2, 2, 1)))
         state = strategy.place(state)
-        batches = make_batches()
         console = rich.console.Console(quiet=True)
 
         def train_step(state, batch, key):
@@ -60,8 +59,9 @@ def run(tmp_path):
             return step(state, batch, key)
 
         with train.Checkpointer(tmp_path / "checkpoints", keep=9) as checkpointer:
-            restored = checkpointer.restore(state, batches)
+            restored = checkpointer.restore(state)
             state = restored[0] if restored else state
+            batches = make_batches(int(state.step))
             with train.RunLog(
                 tmp_path,
                 console=console,
