@@ -103,6 +103,7 @@ def test_smoke_run_draws_its_pictures(smoke_run):
             assert min(picture.size) > 200
 
 
+@pytest.mark.slow  # Runs that were killed have the same bits, too.
 def test_same_seed_gives_the_same_bits_and_another_seed_does_not(
     smoke_run, data_dir, tmp_path
 ):
