@@ -76,7 +76,8 @@ def assert_same_and_faster(slow, fast, *arguments):
             times[name].append(time.process_time() - start)
     # The cores' time in this process, which other programs disturb least; measured for
     # ResNeSt-50: 0.70 to 0.74.
-    assert min(times["fast"]) < 0.8 * min(times["slow"])
+    # Medians: the system books some of a run's time to the next.
+    assert np.median(times["fast"]) < 0.8 * np.median(times["slow"])
 
 
 @pytest.fixture(scope="module")
