@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from cnnjax import nn as nn
     from cnnjax import ops as ops
     from cnnjax import plots as plots
+    from cnnjax import recipes as recipes
     from cnnjax import train as train
     from cnnjax import weights as weights
 
 __version__ = "0.1.0"
 
-_ROOMS = "cli cost data metrics models nn ops plots train weights".split()
+_ROOMS = "cli cost data metrics models nn ops plots recipes train weights".split()
 
 
 def __getattr__(name: str):

@@ -8,14 +8,14 @@ digits, test split) better than scikit-learn's own support vector machine.
 Hardware, time and result: see the README's first table.
 """
 
+import contextlib
 import dataclasses
 import functools
-import hashlib
-import importlib.metadata
 import json
+import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,21 +23,18 @@ import numpy as np
 import rich.console
 import rich.table
 
-import cnnjax
-from cnnjax import cli, errors
-
-
-if TYPE_CHECKING:
-    from cnnjax import data
-    from cnnjax.data import ImageSource
+from cnnjax import cli, data, errors, train, weights
+from cnnjax.recipes import PUBLISHED, Recipe
+from cnnjax.train import RunOptions, check_numbers, parallel
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(RunOptions, Recipe):
     """Options of a run. A run is a function of these, up to where it is stored."""
 
     preset: str = "default"
-    """Where the other options start from: `default`, or `smoke` for a quick look."""
+    """Where the other options start from: `default`; `best` for digits; `smoke` for a
+    quick look; or a recipe of a paper: see `docs/training.md`."""
 
     dataset: str = "digits"
     """`digits`, or any prepared TFDS image classification set, e.g. `cifar10`."""
@@ -49,78 +46,41 @@ class Config:
     """What to evaluate after each epoch."""
     test_split: str = "test"
     """What to evaluate once, at the end."""
-    image_size: int = 24
-    """Side of the images fed to the network, in pixels; others are resized."""
-    rotation: float = 10.0
-    """Augmentation: largest rotation, in degrees. 0 turns it off, as below."""
-    scale: float = 0.1
-    """Augmentation: largest relative change of size."""
-    shear: float = 0.1
-    """Augmentation: largest horizontal offset per unit of height."""
-    shift: float = 0.1
-    """Augmentation: largest shift, as a fraction of the image."""
-    crop: Literal["none", "padded", "resized"] = "none"
-    """Augmentation: a part of the image behind a frame of 4 pixels, or a part of random
-    size and shape."""
-    flip: bool = False
-    """Augmentation: mirrors every other image."""
-    rand_augment: float = 0.0
-    """Augmentation: magnitude, of 10, of two random changes of colour or geometry."""
-    erasing: float = 0.0
-    """Augmentation: share of the images in which a box becomes noise."""
 
-    model: str = "resnet20_cifar"
-    """A name from `cnnjax.list_models()`."""
+    teacher: Path | None = None
+    """A `model.safetensors` of another run, from whose answers to learn, too."""
+    teacher_weight: float = 1.0
+    """How much the teacher's answers count beside the labels."""
+    temperature: float = 4.0
+    """What logits are divided by before student's and teacher's are compared."""
+    hint: str = ""
+    """An endpoint, e.g. `stage2`, that has to resemble the teacher's at first."""
+    hint_epochs: int = 0
+    """How many epochs follow the hint, before the labels."""
 
-    epochs: int = 45
-    """How often to go through the training images."""
-    batch_size: int = 32
-    """Images per update, over all devices."""
-    optimizer: str = "sgd"
-    """`sgd` (Nesterov momentum, decoupled decay), `momentum` (neither), `rmsprop`,
-    `adamw`, `lamb` or `lars`."""
-    schedule: str = "cosine"
-    """`cosine` or `linear` (to 0), or `step` (a tenth after 1/2 and 3/4 of the run)."""
-    learning_rate: float = 0.1
-    """The highest learning rate, reached after the warm-up."""
-    warmup_epochs: float = 1.0
-    """Epochs during which the learning rate grows from 0."""
-    momentum: float = 0.9
-    """Decay of the gradient's running average."""
-    weight_decay: float = 5e-3
-    """With `sgd`, a step shrinks kernels by this times the learning rate."""
-    clip_norm: float = 0.0
-    """Longer gradients are shortened to this norm; 0 leaves them alone."""
-    label_smoothing: float = 0.0
-    """How much of each label is spread over all classes."""
-    mixup: float = 0.0
-    """Averages pairs of images with shares from Beta(mixup, mixup); 0 turns it off."""
-    cutmix: float = 0.0
-    """Pastes boxes of areas from Beta(cutmix, cutmix); with both, one or the other."""
-    ema_decay: float = 0.0
-    """Evaluates a running average of the parameters that keeps this share of itself in
-    each step; 0 evaluates the parameters."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """What the network computes in; parameters and statistics stay float32."""
 
-    parallel: str = "sharded"
-    """How devices share a batch: `sharded`, `fully_sharded` (parameters too),
-    `shard_map`, `pmap`, or `jit` (one device alone)."""
-    local_batch_norm: bool = False
-    """With `shard_map` and `pmap`, each device normalises by its own images."""
-    micro_batches: int = 1
-    """In how many parts, one after the other, a gradient is computed, for memory."""
+# The test split is looked at once, at the end; ImageNet's has no labels.
+SPLITS = {
+    "cifar10": ("train[:45000]", "train[45000:]", "test"),
+    "imagenet2012": ("train", "validation", "validation"),
+}
 
-    seed: int = 0
-    """Of the initial parameters, the order and the augmentation."""
 
-    run_dir: Path | None = None
-    """Where config, metrics, checkpoints, results and pictures go (default: a new
-    folder below `runs/`)."""
-    resume: bool = False
-    """Continue the run in `--run-dir`, or start it if there is none yet."""
-    keep: int = 2
-    """How many of the newest checkpoints to keep, besides the best."""
+def published(name: str) -> Config:
+    """Returns the options of a paper's recipe."""
+    _, dataset, recipe = PUBLISHED[name]
+    return Config(
+        preset=name,
+        dataset=dataset,
+        **dict(
+            zip(
+                ("train_split", "validation_split", "test_split"),
+                SPLITS[dataset],
+                strict=True,
+            )
+        ),
+        **vars(recipe),
+    )
 
 
 PRESETS = {
@@ -135,19 +95,19 @@ PRESETS = {
         batch_size=32,
         warmup_epochs=0.0,
     ),
-}
+} | {name: published(name) for name in PUBLISHED}
 
 
 def main(config: Config) -> dict[str, Any]:
     """Trains, evaluates and draws; returns what `results.json` holds."""
-    from cnnjax import data, train  # `--help` need not wait for these.
-    from cnnjax.train import parallel
-
     start = time.monotonic()
-    console = rich.console.Console(highlight=False, soft_wrap=True)
 
     # Whatever can be wrong with the request is found before anything is written.
-    check_numbers(config)
+    check(config)
+    if config.coordinator:
+        parallel.join(config.coordinator, config.num_processes, config.process_id)
+    writes = parallel.is_first_process()
+    console = rich.console.Console(highlight=False, soft_wrap=True, quiet=not writes)
     train_source, validation_source, test_source = (
         data.load(config.dataset, split, config.data_dir)
         for split in (config.train_split, config.validation_split, config.test_split)
@@ -162,42 +122,35 @@ def main(config: Config) -> dict[str, Any]:
     steps_per_epoch = len(train_source) // config.batch_size
     num_steps = config.epochs * steps_per_epoch
     num_classes = len(train_source.class_names)
-    model = cnnjax.create(
-        config.model,
+    model = config.create_model(
         num_classes=num_classes,
-        dtype=jnp.dtype(config.dtype),
         axis_name=None if config.local_batch_norm else strategy.axis_name,
     )
-    schedule = train.create_schedule(
-        config.schedule,
-        peak=config.learning_rate,
-        num_steps=num_steps,
-        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
-    )
-    tx = train.create_optimizer(
-        config.optimizer,
-        learning_rate=schedule,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-    )
-    init_key, step_key = jax.random.split(jax.random.key(config.seed))
-    ema = config.ema_decay > 0
-    init = functools.partial(train.init_state, model, tx, init_key, ema=ema)
     side, channels = config.image_size, train_source.image_shape[-1]
     image = jnp.zeros((1, side, side, channels))
+    model, distillation = taught(config, model, image, steps_per_epoch)
+    schedule = config.create_schedule(steps_per_epoch)
+    tx = config.create_optimizer(schedule)
+    init_key, step_key = jax.random.split(jax.random.key(config.seed))
+    init = functools.partial(
+        train.init_state, model, tx, init_key, **config.init_options()
+    )
     shapes = jax.eval_shape(init, image)
     num_params = sum(p.size for p in jax.tree.leaves(shapes.params))
     state_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes))
     settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    run_dir = train.open_run(
-        "classify",
-        settings,
-        run_dir=config.run_dir,
-        resume=config.resume,
-        # The kept, the best and the one being written; then logs and pictures.
-        needed_bytes=(config.keep + 2) * state_bytes + 2**24,
-    )
+    if writes:
+        run_dir = train.open_run(
+            "classify",
+            settings,
+            run_dir=config.run_dir,
+            resume=config.resume,
+            # The kept, the best and the one being written; then logs and pictures.
+            needed_bytes=(config.keep + 2) * state_bytes + 2**24,
+        )
+    else:
+        run_dir = Path(str(config.run_dir))
+    parallel.wait_for_all("the run's folder is open")
     console.print(f"{config.model}: {num_params:,} parameters, run folder {run_dir}")
 
     batching: dict[str, int] = {
@@ -206,39 +159,37 @@ def main(config: Config) -> dict[str, Any]:
         "process_index": jax.process_index(),
         "process_count": jax.process_count(),
     }
-    mix = functools.partial(
-        train.mixup_or_cutmix,
-        mixup_alpha=config.mixup,
-        cutmix_alpha=config.cutmix,
-        num_classes=num_classes,
-    )
-    train_step = functools.partial(
-        train.train_step,
+    train_step = config.create_step(
         model,
         tx,
+        num_classes=num_classes,
         axis_name=strategy.axis_name,
-        label_smoothing=config.label_smoothing,
-        mix=mix if config.mixup or config.cutmix else None,
+        distillation=distillation,
         micro_batches=config.micro_batches,
-        ema_decay=config.ema_decay,
     )
-    eval_step = jax.jit(functools.partial(train.eval_step, model))
+    eval_step = strategy.compile_evaluation(functools.partial(train.eval_step, model))
 
     def evaluate(source: data.ImageSource, state: train.TrainState):
-        held_out = data.eval_batches(source, **batching)
+        held_out = data.eval_batches(source, crop=config.eval_crop, **batching)
         return train.run_eval(eval_step, state, held_out, strategy.mesh)
 
     state = parallel.replicate(jax.jit(init)(image), strategy.mesh)
-    with train.Checkpointer(run_dir / "checkpoints", keep=config.keep) as checkpointer:
+    stopping = train.EarlyStopping(config.patience)
+    with contextlib.ExitStack() as stack:
+        checkpointer = stack.enter_context(
+            train.Checkpointer(run_dir / "checkpoints", keep=config.keep)
+        )
         earlier = 0.0
         if restored := checkpointer.restore(state):
             state, document = restored
             earlier = document["seconds"]
-            done = "finished" if int(state.step) == num_steps else "continues"
-            console.print(f"the run {done} at step {int(state.step)} of {num_steps}")
+            stopping = train.EarlyStopping(**document["stopping"])
+            done = int(state.step) == num_steps or stopping.over
+            says = "finished" if done else "continues"
+            console.print(f"the run {says} at step {int(state.step)} of {num_steps}")
         elif config.resume:
             console.print("no checkpoint yet: the run starts from the beginning")
-        on_bytes, on_floats = augmentation(config)
+        on_bytes, on_floats = config.augmentation()
         batches = data.train_batches(
             train_source,
             seed=config.seed,
@@ -248,105 +199,140 @@ def main(config: Config) -> dict[str, Any]:
             **batching,
         )
         placed = strategy.place(state)
-        with train.RunLog(
-            run_dir,
-            console=console,
-            start_step=int(state.step),
-            num_steps=num_steps,
-            steps_per_epoch=steps_per_epoch,
-            batch_size=config.batch_size,
-        ) as log:
-            try:
-                state = train.fit(
-                    strategy.compile(train_step, placed),
-                    placed,
-                    batches,
-                    step_key,
-                    num_steps=num_steps,
-                    steps_per_epoch=steps_per_epoch,
-                    schedule=schedule,
-                    evaluate=lambda state: evaluate(validation_source, state)[0],
-                    checkpointer=checkpointer,
-                    document=lambda: {
-                        "config": settings,
-                        "seconds": earlier + time.monotonic() - start,
-                    },
-                    log=log,
-                    strategy=strategy,
-                )
-            except train.Interrupted:
-                console.print(f"saved; continue with\n{cli.resume_command(run_dir)}")
-                raise
+        step = stack.enter_context(
+            train.profiled(
+                strategy.compile(train_step, placed),
+                run_dir / "profile",
+                skipped=min(10, max(0, num_steps - int(state.step) - config.profile)),
+                count=config.profile if writes else 0,
+            )
+        )
+        log_dir = run_dir
+        if not writes:  # The others' logs go where nobody looks.
+            log_dir = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        log = stack.enter_context(
+            train.RunLog(
+                log_dir,
+                console=console,
+                start_step=int(state.step),
+                num_steps=num_steps,
+                steps_per_epoch=steps_per_epoch,
+                batch_size=config.batch_size,
+            )
+        )
+        try:
+            state = train.fit(
+                step,
+                placed,
+                batches,
+                step_key,
+                num_steps=num_steps,
+                steps_per_epoch=steps_per_epoch,
+                schedule=schedule,
+                evaluate=lambda state: evaluate(validation_source, state)[0],
+                checkpointer=checkpointer,
+                document=lambda: {
+                    "config": settings,
+                    "seconds": earlier + time.monotonic() - start,
+                    "stopping": dataclasses.asdict(stopping),
+                },
+                log=log,
+                strategy=strategy,
+                stopping=stopping,
+            )
+        except train.Interrupted:
+            console.print(f"saved; continue with\n{cli.resume_command(run_dir)}")
+            raise
+        if config.patience:
+            console.print(f"back to step {checkpointer.best_step()}, the best")
+            restored = checkpointer.restore(state, checkpointer.best_step())
+            state = restored[0] if restored else state
 
+    state = parallel.replicate(state, strategy.mesh)
     metrics, logits = evaluate(test_source, state)
-    predictions = np.argmax(np.concatenate(logits)[: len(test_source)], axis=-1)
-    draw(run_dir, test_source, predictions)
     results = {
         "test_accuracy": metrics["accuracy"],
         "test_loss": metrics["loss"],
         "test_images": len(test_source),
         "validation_accuracy": evaluate(validation_source, state)[0]["accuracy"],
         "seconds": earlier + time.monotonic() - start,
+        "speed": log.speed(),
         "seed": config.seed,
         "num_params": num_params,
         "num_steps": num_steps,
-        "params_sha256": fingerprint(state.params),
+        "params_sha256": train.fingerprint(state.params),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-        "versions": versions(),
+        "versions": train.versions(),
         "config": settings,
     }
-    train.write_json(run_dir / "results.json", results)
-    console.print(table(results, run_dir))
+    if writes:
+        save(config, state, num_classes, run_dir / "model.safetensors")
+        predictions = np.argmax(np.concatenate(logits)[: len(test_source)], axis=-1)
+        draw(run_dir, test_source, predictions)
+        train.write_json(run_dir / "results.json", results)
+        console.print(table(results, run_dir))
     return results
 
 
-def check_numbers(config: Config) -> None:
+def check(config: Config) -> None:
     """Raises a UserError for a number out of its range."""
-    positive = ("image_size", "epochs", "batch_size", "learning_rate", "keep")
-    rules = (
-        ("must be positive", lambda x: x > 0, (*positive, "micro_batches")),
-        (
-            "must be in [0, 1)",
-            lambda x: 0 <= x < 1,
-            ("label_smoothing", "ema_decay", "erasing"),
-        ),
-        (
-            "must not be negative",
-            lambda x: x >= 0,
-            ("mixup", "cutmix", "clip_norm", "rand_augment"),
-        ),
+    config.check_recipe()
+    config.check_run()
+    counts = ("hint_epochs", "teacher_weight")
+    check_numbers(config, "must not be negative", lambda x: x >= 0, counts)
+    check_numbers(config, "must be positive", lambda x: x > 0, ("temperature",))
+    if config.hint and config.teacher is None:
+        raise errors.UserError("--hint needs a teacher: add --teacher")
+
+
+def taught(config: Config, model: Any, image: jax.Array, steps_per_epoch: int) -> Any:
+    """Returns the model, with a regressor for the hint, and what it has to learn."""
+    if config.teacher is None:
+        return model, None
+    teacher, variables = weights.restore(config.teacher)
+
+    def answer(images: jax.Array) -> Any:
+        return teacher.apply(variables, images)
+
+    logits, endpoints = jax.eval_shape(answer, image)
+    if logits.shape[-1] != model.num_classes:
+        raise errors.UserError(
+            f"{config.teacher} knows {logits.shape[-1]} classes, the data set has "
+            f"{model.num_classes}"
+        )
+    if config.hint:
+        if config.hint not in endpoints:
+            raise errors.unknown("endpoint of the teacher", config.hint, endpoints)
+        features = tuple(endpoints[config.hint].shape[1:])
+        model = train.Hinted(model, config.hint, features)
+    return model, train.Distillation(
+        answer,
+        weight=config.teacher_weight,
+        temperature=config.temperature,
+        hint=config.hint or None,
+        hint_steps=config.hint_epochs * steps_per_epoch,
     )
-    for demand, holds, names in rules:
-        for name in names:
-            if not holds(value := getattr(config, name)):
-                option = f"--{name.replace('_', '-')}"
-                raise errors.UserError(f"{option} is {value}; it {demand}")
 
 
-def augmentation(config: Config) -> tuple["data.Compose", "data.Compose"]:
-    """Returns the changes of images of bytes, and of normalised ones."""
-    from cnnjax import data
-
-    on_bytes, on_floats = [], []
-    if config.crop == "resized":
-        on_bytes.append(data.RandomResizedCrop(config.image_size))
-    elif config.crop == "padded":
-        on_bytes.append(data.RandomCrop())
-    if config.flip:
-        on_bytes.append(data.RandomFlip())
-    if config.rand_augment:
-        on_bytes.append(data.RandAugment(magnitude=config.rand_augment))
-    amounts = (config.rotation, config.scale, config.shear, config.shift)
-    if any(amounts):
-        on_floats.append(data.RandomAffine(*amounts))
-    if config.erasing:
-        on_floats.append(data.RandomErasing(config.erasing))
-    return data.Compose(on_bytes), data.Compose(on_floats)
+def save(config: Config, state: train.TrainState, num_classes: int, path: Path) -> None:
+    """Writes the network, its weights and how it wants its images, in one file."""
+    variables = {"params": state.eval_params, "batch_stats": state.batch_stats}
+    half = (0.5, 0.5, 0.5)
+    weights.save(
+        path,
+        config.model,
+        {name: tree.get("student", tree) for name, tree in variables.items()},
+        preprocessing=weights.Preprocessing(
+            config.image_size, config.eval_crop, mean=half, std=half
+        ),
+        num_classes=num_classes,
+        **config.options(),
+    )
 
 
-def draw(run_dir: Path, source: "ImageSource", predictions: np.ndarray) -> None:
+def draw(run_dir: Path, source: data.ImageSource, predictions: np.ndarray) -> None:
     """Draws the learning curves, the confusion matrix and the mistakes."""
-    from cnnjax import plots, train
+    from cnnjax import plots  # Matplotlib takes a second to load.
 
     names = source.class_names
     labels = np.array([example["label"] for example in source])
@@ -359,21 +345,6 @@ def draw(run_dir: Path, source: "ImageSource", predictions: np.ndarray) -> None:
         [f"{i}: {names[labels[i]]} as {names[predictions[i]]}" for i in wrong[:64]],
         title=f"{min(len(wrong), 64)} of {len(wrong)} misclassified images",
     )
-
-
-def fingerprint(params: Any) -> str:
-    """Returns the SHA-256 of all parameters: equal runs have equal fingerprints."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree.leaves_with_path(jax.device_get(params)):
-        digest.update(jax.tree_util.keystr(path).encode() + leaf.tobytes())
-    return digest.hexdigest()
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of the packages that decide about the numbers."""
-    packages = ("jax", "jaxlib", "flax", "optax", "grain", "numpy")
-    found = {name: importlib.metadata.version(name) for name in packages}
-    return {"cnnjax": cnnjax.__version__} | found
 
 
 def table(results: dict[str, Any], run_dir: Path) -> rich.table.Table:

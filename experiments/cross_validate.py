@@ -39,6 +39,13 @@ RECIPES = {
     "default": {},
     "30 epochs": {"epochs": 30},
     "16 pixels": {"image_size": 16},
+    "16 pixels, average": {"image_size": 16, "ema_decay": 0.99},
+    "16 pixels, smooth": {"image_size": 16, "label_smoothing": 0.1},
+    "16 pixels, smooth, average": {
+        "image_size": 16,
+        "label_smoothing": 0.1,
+        "ema_decay": 0.99,
+    },
     "twice the augmentation": {
         "rotation": 20.0,
         "scale": 0.2,

@@ -15,7 +15,7 @@ PACKAGE = Path(cnnjax.__file__).parent
 # What each room may import of cnnjax, besides itself and `errors`.
 ALLOWED = {
     "__init__": {"registry", "cli", "cost", "data", "metrics", "models", "nn", "ops"}
-    | {"plots", "train", "weights"},
+    | {"plots", "recipes", "train", "weights"},
     "__main__": {"cli"},
     "errors": set(),
     "ops": set(),
@@ -28,6 +28,7 @@ ALLOWED = {
     "plots": set(),
     "data": set(),
     "train": {"metrics"},
+    "recipes": {"data", "models", "registry", "train"},
     "cli": {"data", "metrics", "models", "plots", "registry", "train"}
     | {"weights"}
     | {"cost"},

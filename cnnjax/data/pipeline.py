@@ -35,8 +35,8 @@ def train_batches(
     """Streams shuffled, augmented batches without end.
 
     The i-th image of the stream is a function of the seed and i alone, so neither
-    prefetching nor the number of processes changes what is trained on: process p of n
-    gets the images p, p + n, p + 2n, ... of it. A run goes on with another number of
+    prefetching nor the number of processes changes what is trained on: each batch is
+    cut into as many parts, one after the other. A run goes on with another number of
     processes where it was, from the number of steps alone.
 
     Args:
@@ -59,7 +59,7 @@ def train_batches(
         image = example["image"]
         if augment_bytes is not None:
             image = augment_bytes(image, rng)
-        image = transforms.resize(image, image_size)
+        image = transforms.resize(transforms.centre(image, 1.0), image_size)
         image = transforms.normalise(image)
         if augment is not None:
             image = augment(image, rng)
@@ -70,8 +70,8 @@ def train_batches(
         .seed(seed)
         .shuffle()
         .repeat(2**31)  # Without a number, Grain 0.2.18 fails on batches of one.
-        .random_map(prepare)[process_index::process_count]
-        .batch(batch_size // process_count)[start_step:]
+        .random_map(prepare)
+        .batch(batch_size // process_count)[process_index::process_count][start_step:]
     )
     return iter(stream.to_iter_dataset(_READ_OPTIONS))
 
@@ -82,6 +82,7 @@ class _Padded:
 
     source: ImageSource
     image_size: int
+    crop: float
     length: int
 
     def __len__(self) -> int:
@@ -90,7 +91,8 @@ class _Padded:
     def __getitem__(self, index: int) -> dict[str, Any]:
         real = index < len(self.source)
         example = self.source[index if real else 0]
-        image = transforms.resize(example["image"], self.image_size)
+        image = transforms.centre(example["image"], self.crop)
+        image = transforms.resize(image, self.image_size)
         image = transforms.normalise(image) * np.float32(real)
         label = np.int32(example["label"] if real else 0)
         return {"image": image, "label": label, "mask": np.bool_(real)}
@@ -101,6 +103,7 @@ def eval_batches(
     *,
     batch_size: int,
     image_size: int,
+    crop: float = 1.0,
     process_index: int = 0,
     process_count: int = 1,
 ) -> grain.IterDataset:
@@ -110,6 +113,7 @@ def eval_batches(
       source: the images.
       batch_size: images per batch, over all processes.
       image_size: side of the images, in pixels.
+      crop: the share of the shorter side that is looked at, in the middle.
       process_index: which of the processes this is.
       process_count: how many processes share each batch.
 
@@ -121,8 +125,8 @@ def eval_batches(
     """
     length = -(-len(source) // batch_size) * batch_size
     return (
-        grain.MapDataset.source(_Padded(source, image_size, length))
-        .slice(slice(process_index, None, process_count))
+        grain.MapDataset.source(_Padded(source, image_size, crop, length))
         .batch(batch_size // process_count)
+        .slice(slice(process_index, None, process_count))
         .to_iter_dataset(_READ_OPTIONS)
     )

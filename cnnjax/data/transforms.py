@@ -74,6 +74,16 @@ def affine(
     return upper * (1 - dy) + lower * dy
 
 
+def centre(
+    image: UInt8[np.ndarray, "h w c"], share: float
+) -> UInt8[np.ndarray, "s s c"]:
+    """Returns the square in the middle, whose side is a share of the shorter side."""
+    height, width = image.shape[:2]
+    side = max(1, round(share * min(height, width)))
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
+
+
 def resize(image: UInt8[np.ndarray, "h w c"], size: int) -> UInt8[np.ndarray, "s s c"]:
     """Returns the image at size x size: bilinear, averaging where it shrinks."""
     if image.shape[:2] == (size, size):

@@ -3,6 +3,9 @@
 Orbax writes them, asynchronously: the state and a JSON document, in one folder per
 step. (The step is the position in the data.) When a save has finished, a SHA-256
 manifest is added to its folder; nothing is restored whose manifest does not match.
+
+Several processes share the folder: each writes its part of the arrays, and the first
+of them everything else.
 """
 
 import concurrent.futures
@@ -20,7 +23,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from cnnjax import errors
-from cnnjax.train import manifest
+from cnnjax.train import manifest, parallel
 from cnnjax.train.state import TrainState
 
 
@@ -43,7 +46,16 @@ class Checkpointer:
     def __init__(self, directory: Path, *, keep: int = 2):
         self._directory = directory.absolute()
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._damaged = self._take_stock()
+        found = self._problems()
+        parallel.wait_for_all("all have seen the checkpoints")
+        self._damaged = [
+            f"{folder.name}/{problem}"
+            for folder, problem, unfinished in found
+            if not unfinished
+        ]
+        if parallel.is_first_process():
+            self._clear_away(found)
+        parallel.wait_for_all("what is damaged has gone")
         handlers: dict[str, Any] = {
             "state": ocp.StandardCheckpointHandler(),
             "document": ocp.JsonCheckpointHandler(),
@@ -107,7 +119,8 @@ class Checkpointer:
             full = errno.ENOSPC
             raise OSError(full, os.strerror(full), str(self._directory))
         step = int(state.step)
-        self._marker(step).touch()
+        if parallel.is_first_process():
+            self._marker(step).touch()
         self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -118,12 +131,15 @@ class Checkpointer:
         )
         self._pending = self._worker.submit(self._seal, step)
 
-    def restore(self, state: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
-        """Reads the newest intact checkpoint.
+    def restore(
+        self, state: TrainState, step: int | None = None
+    ) -> tuple[TrainState, dict[str, Any]] | None:
+        """Reads the newest intact checkpoint, or that of a step.
 
         Args:
           state: a state of the same structure, shapes and types, placed as the restored
             one is to be: the devices may be others than those that saved it.
+          step: one of those that are kept, e.g. `best_step()`; None for the newest.
 
         Returns:
           The state and the document that were saved; None if nothing ever was.
@@ -132,7 +148,7 @@ class Checkpointer:
           UserError: if every checkpoint is damaged, or the newest intact one holds
             other shapes or types than `state`.
         """
-        step = self.latest_step()
+        step = self.latest_step() if step is None else step
         if step is None:
             if self._damaged:
                 raise errors.UserError(
@@ -178,24 +194,28 @@ class Checkpointer:
 
     def _seal(self, step: int) -> None:
         self._manager.wait_until_finished()
-        manifest.write(self._directory / str(step))
-        self._marker(step).unlink()
+        if parallel.is_first_process():
+            manifest.write(self._directory / str(step))
+            self._marker(step).unlink()
 
     def _marker(self, step: int) -> Path:
         """Exists during a save, to tell an unfinished checkpoint from a damaged one."""
         return self._directory / f"saving-{step}"
 
-    def _take_stock(self) -> list[str]:
-        """Clears away what cannot be restored; returns what was damaged."""
-        damaged = []
-        for folder in sorted(p for p in self._directory.iterdir() if p.name.isdigit()):
-            problem = manifest.damage(folder)
-            if problem is None:
-                continue
-            if self._marker(int(folder.name)).exists():
+    def _problems(self) -> list[tuple[Path, str, bool]]:
+        """Returns what cannot be restored: folder, problem, and if it is unfinished."""
+        folders = sorted(p for p in self._directory.iterdir() if p.name.isdigit())
+        return [
+            (folder, problem, self._marker(int(folder.name)).exists())
+            for folder in folders
+            if (problem := manifest.damage(folder)) is not None
+        ]
+
+    def _clear_away(self, found: list[tuple[Path, str, bool]]) -> None:
+        for folder, problem, unfinished in found:
+            if unfinished:
                 shutil.rmtree(folder)
                 continue
-            damaged.append(f"{folder.name}/{problem}")
             aside = self._directory.with_name(self._directory.name + ".damaged")
             aside.mkdir(exist_ok=True)
             shutil.rmtree(aside / folder.name, ignore_errors=True)
@@ -203,7 +223,6 @@ class Checkpointer:
             _log.warning("checkpoint %s: %s; moved to %s", folder, problem, aside)
         for marker in self._directory.glob("saving-*"):
             marker.unlink()
-        return damaged
 
     def _check_types(self, step: int, expected: dict[str, Any]) -> None:
         """Orbax would cast and truncate in silence."""

@@ -3,7 +3,6 @@
 import datetime
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,13 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
         except ValueError:  # The last line, if the run was killed while writing it.
             break
     return records
+
+
+def _means(records: list[dict[str, float]]) -> dict[str, float]:
+    return {
+        key: sum(record[key] for record in records) / len(records)
+        for key in records[-1]
+    }
 
 
 class RunLog:
@@ -67,8 +73,7 @@ class RunLog:
         self._num_steps, self._steps_per_epoch = num_steps, steps_per_epoch
         self._batch_size = batch_size
         self._window: list[dict[str, float]] = []
-        self._clock: float | None = None
-        self._rate = 0.0
+        self._seconds: list[dict[str, float]] = []  # Of all steps but the first.
         self._console = console
         self._progress = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}"),
@@ -95,19 +100,20 @@ class RunLog:
         self._tensorboard.close()
         self._file.close()
 
-    def step(self, step: int, metrics: dict[str, float]) -> None:
+    def step(
+        self, step: int, metrics: dict[str, float], seconds: dict[str, float]
+    ) -> None:
         """Shows the metrics of one update; `epoch` writes their mean.
 
         Args:
           step: number of updates done.
           metrics: "loss", "accuracy", "learning_rate" and any others.
+          seconds: what the host spent on the update, by activity; {} of the first
+            update, which compiles.
         """
-        now = time.monotonic()
-        if self._clock is not None:  # The first step compiles; it has no rate.
-            rate = self._batch_size / (now - self._clock)
-            self._rate = 0.9 * self._rate + 0.1 * rate if self._rate else rate
-        self._clock = now
         self._window.append(metrics)
+        if seconds:
+            self._seconds.append(seconds)
         self._progress.update(
             self._task,
             completed=step,
@@ -122,12 +128,9 @@ class RunLog:
           step: number of updates done.
           validation: the metrics of the evaluation at this step.
         """
-        train = {
-            key: sum(metrics[key] for metrics in self._window) / len(self._window)
-            for key in self._window[-1]
-        }
+        train = _means(self._window)
         train["learning_rate"] = self._window[-1]["learning_rate"]
-        self._write(step, "train", train | {"images_per_second": self._rate})
+        self._write(step, "train", train | self.speed(len(self._window)))
         self._write(step, "validation", validation)
         self._console.print(
             f"{self._position(step)}  {self._numbers(step, train)}  "
@@ -136,7 +139,20 @@ class RunLog:
             soft_wrap=True,
         )
         self._window.clear()
-        self._clock = None  # The evaluation does not count as training time.
+
+    def speed(self, last: int = 0) -> dict[str, float]:
+        """Returns the images per second, and the mean seconds of a step by activity.
+
+        Evaluations, checkpoints and the first step do not count.
+
+        Args:
+          last: of how many of the newest steps; 0 for all since the log was made.
+        """
+        if not self._seconds:
+            return {}
+        means = _means(self._seconds[-last:])
+        rate = self._batch_size / sum(means.values())
+        return means | {"images_per_second": rate}
 
     def _position(self, step: int) -> str:
         epoch = -(-step // self._steps_per_epoch)
@@ -144,14 +160,14 @@ class RunLog:
         return f"epoch {epoch}/{epochs}  step {step}/{self._num_steps}"
 
     def _numbers(self, step: int, metrics: dict[str, float]) -> str:
-        left = "-:--:--"
-        if self._rate:
-            seconds = (self._num_steps - step) * self._batch_size / self._rate
+        left, rate = "-:--:--", self.speed(len(self._window)).get("images_per_second")
+        if rate:
+            seconds = (self._num_steps - step) * self._batch_size / rate
             left = str(datetime.timedelta(seconds=round(seconds)))
         return (
             f"loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.4f}  "
             f"rate {metrics['learning_rate']:.4f}  "
-            f"{self._rate:.0f} images/s  {left} left"
+            f"{rate or 0:.0f} images/s  {left} left"
         )
 
     def _write(self, step: int, split: str, metrics: dict[str, float]) -> None:

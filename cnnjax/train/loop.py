@@ -1,6 +1,8 @@
 """The training loop: dispatches ahead, reads late, saves, and stops when asked to."""
 
+import dataclasses
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -22,6 +24,31 @@ TrainStep = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
 EvalStep = Callable[..., tuple[dict[str, Mean], jax.Array]]
 
 
+@dataclasses.dataclass
+class EarlyStopping:
+    """Ends a run whose accuracy on the validation split no longer grows.
+
+    Attributes:
+      patience: after how many evaluations without a better one; 0 for never.
+      best: the highest accuracy so far.
+      since: evaluations since then.
+    """
+
+    patience: int
+    best: float = -1.0
+    since: int = 0
+
+    def observe(self, accuracy: float) -> None:
+        """Takes notice of an evaluation."""
+        better = accuracy > self.best
+        self.best, self.since = (accuracy, 0) if better else (self.best, self.since + 1)
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has to end."""
+        return 0 < self.patience <= self.since
+
+
 def fit(
     train_step: TrainStep,
     state: TrainState,
@@ -36,11 +63,15 @@ def fit(
     document: Callable[[], dict[str, Any]],
     log: RunLog,
     strategy: parallel.Strategy,
+    stopping: EarlyStopping,
 ) -> TrainState:
     """Trains from `state.step` to `num_steps`; each epoch ends in a checkpoint.
 
     While the device works on a step, the host prepares the next batch and reads the
-    metrics of the step before.
+    metrics of the step before. The log gets the seconds that the host spent on each: on
+    waiting for the batch, on dispatching the step, and on waiting for its metrics. The
+    first of the three is near 0 as long as the pipeline keeps up; the first step, which
+    compiles, has none.
 
     Args:
       train_step: (state, batch, key) -> (state, metrics), compiled by the strategy.
@@ -55,9 +86,10 @@ def fit(
       document: what JSON is saved with a checkpoint.
       log: shows and writes the metrics.
       strategy: how devices share each batch.
+      stopping: ends the run before `num_steps`.
 
     Returns:
-      The state after `num_steps` updates, gathered and saved.
+      The state after the last update, gathered and saved.
 
     Raises:
       UserError: if the loss or the gradient becomes infinite or NaN; the checkpoints
@@ -65,13 +97,20 @@ def fit(
       Interrupted: after SIGTERM or Ctrl-C, once the state is saved.
     """
 
-    def report(step: int, metrics: dict[str, jax.Array]) -> None:
+    clock = time.perf_counter
+
+    def report(
+        step: int, metrics: dict[str, jax.Array], seconds: dict[str, float]
+    ) -> None:
+        begun = clock()
         numbers = {name: metric.item() for name, metric in metrics.items()}
+        if seconds:
+            seconds["wait_seconds"] = clock() - begun
         for name, number in numbers.items():
             if not math.isfinite(number):
                 raise diverged(step, name, number)
         numbers["learning_rate"] = float(rates[step - 1])
-        log.step(step, numbers)
+        log.step(step, numbers, seconds)
 
     def diverged(step: int, name: str, number: float) -> errors.UserError:
         last = checkpointer.latest_step()
@@ -84,15 +123,22 @@ def fit(
     with interrupts.caught() as interrupt:
         rates = np.asarray(jax.vmap(schedule)(jnp.arange(num_steps)))
         step = int(strategy.gather(state).step)
-        while step < num_steps:
-            batch = strategy.shard(next(batches))
-            state, metrics = train_step(state, batch, key)
+        first = step
+        while step < num_steps and not stopping.over:
+            asked = clock()
+            batch = next(batches)
+            given = clock()
+            state, metrics = train_step(state, strategy.shard(batch), key)
+            seconds = {
+                "input_seconds": given - asked,
+                "dispatch_seconds": clock() - given,
+            }
             step += 1
             if unread:
                 report(*unread)
-            unread = (step, metrics)
+            unread = (step, metrics, seconds if step > first + 1 else {})
             ends_epoch = step % steps_per_epoch == 0 or step == num_steps
-            if not ends_epoch and interrupt() is None:
+            if not ends_epoch and interrupt(step) is None:
                 continue
             report(*unread)
             unread = None
@@ -102,8 +148,9 @@ def fit(
                 if not math.isfinite(validation["loss"]):
                     raise diverged(step, "validation loss", validation["loss"])
                 log.epoch(step, validation)
+                stopping.observe(validation["accuracy"])
             checkpointer.save(gathered, document(), validation)
-            if (number := interrupt()) is not None:
+            if (number := interrupt(step)) is not None:
                 checkpointer.wait()
                 raise interrupts.Interrupted(number)
         checkpointer.wait()

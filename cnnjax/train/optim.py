@@ -1,7 +1,7 @@
 """Optimisers and learning-rate schedules by name, all of them Optax's."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,21 +13,36 @@ from jaxtyping import PyTree
 from cnnjax import errors
 
 
-def _cosine(peak: float, num_steps: int) -> optax.Schedule:
+def _cosine(
+    peak: float, num_steps: int, drop_at: Sequence[float], drop_factor: float
+) -> optax.Schedule:
     """Half a cosine from the peak to 0 (SGDR, https://arxiv.org/abs/1608.03983)."""
+    del drop_at, drop_factor
     return optax.cosine_decay_schedule(peak, max(1, num_steps))
 
 
-def _step(peak: float, num_steps: int) -> optax.Schedule:
-    """A tenth after 1/2 and again after 3/4 (ResNet, section 4.2)."""
-    return optax.piecewise_constant_schedule(
-        peak, {num_steps // 2: 0.1, num_steps * 3 // 4: 0.1}
-    )
-
-
-def _linear(peak: float, num_steps: int) -> optax.Schedule:
+def _linear(
+    peak: float, num_steps: int, drop_at: Sequence[float], drop_factor: float
+) -> optax.Schedule:
     """A straight line from the peak to 0 (MobileNets, ShuffleNet section 4)."""
+    del drop_at, drop_factor
     return optax.linear_schedule(peak, 0.0, max(1, num_steps))
+
+
+def _step(
+    peak: float, num_steps: int, drop_at: Sequence[float], drop_factor: float
+) -> optax.Schedule:
+    """A drop after each of some parts of the run (ResNet, section 4.2)."""
+    drops = {int(num_steps * part): drop_factor for part in drop_at}
+    return optax.piecewise_constant_schedule(peak, drops)
+
+
+def _exponential(
+    peak: float, num_steps: int, drop_at: Sequence[float], drop_factor: float
+) -> optax.Schedule:
+    """The same factor in each step (MobileNetV2, section 6.1)."""
+    del drop_at
+    return optax.exponential_decay(peak, max(1, num_steps), drop_factor)
 
 
 def _sgd(
@@ -37,6 +52,17 @@ def _sgd(
         optax.trace(decay=momentum, nesterov=True),
         # After the momentum: decoupled (https://arxiv.org/abs/1711.05101, alg. 1).
         optax.add_decayed_weights(weight_decay, mask=decay_mask),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+
+
+def _nesterov(
+    learning_rate: optax.Schedule, momentum: float, weight_decay: float
+) -> optax.GradientTransformation:
+    """As papers from 2016 have it: decay is part of the gradient."""
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay, mask=decay_mask),
+        optax.trace(decay=momentum, nesterov=True),
         optax.scale_by_learning_rate(learning_rate),
     )
 
@@ -94,13 +120,15 @@ def _lars(
     )
 
 
-SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
+SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
     "cosine": _cosine,
     "linear": _linear,
     "step": _step,
+    "exponential": _exponential,
 }
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": _sgd,
+    "nesterov": _nesterov,
     "momentum": _momentum,
     "rmsprop": _rmsprop,
     "adamw": _adamw,
@@ -110,18 +138,28 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 
 
 def create_schedule(
-    name: str, *, peak: float, num_steps: int, warmup_steps: int = 0
+    name: str,
+    *,
+    peak: float,
+    num_steps: int,
+    warmup_steps: int = 0,
+    drop_at: Sequence[float] = (0.5, 0.75),
+    drop_factor: float = 0.1,
 ) -> optax.Schedule:
     """Returns a learning rate per step: a linear warm-up, then the named decay.
 
     Args:
-      name: "cosine" or "linear" (to 0), or "step" (a tenth after 1/2 and after 3/4).
+      name: "cosine" or "linear" (to 0), "step" or "exponential".
       peak: the learning rate after the warm-up.
       num_steps: updates in the whole run, warm-up included.
       warmup_steps: updates during which the rate grows from 0 to the peak.
+      drop_at: with "step", after which parts of what follows the warm-up it drops.
+      drop_factor: with "step", what each drop multiplies the rate by; with
+        "exponential", what all that follows the warm-up does.
 
     Raises:
-      UserError: if there is no such schedule, or the warm-up is longer than the run.
+      UserError: if there is no such schedule, the warm-up is longer than the run, or
+        a drop is outside of it.
     """
     if name not in SCHEDULES:
         raise errors.unknown("schedule", name, SCHEDULES)
@@ -129,7 +167,12 @@ def create_schedule(
         raise errors.UserError(
             f"the warm-up of {warmup_steps} steps is longer than the run of {num_steps}"
         )
-    decay = SCHEDULES[name](peak, num_steps - warmup_steps)
+    if not all(0 < part < 1 for part in drop_at) or not 0 < drop_factor <= 1:
+        raise errors.UserError(
+            f"the rate cannot drop at {tuple(drop_at)} of the run by {drop_factor}: "
+            "parts are between 0 and 1, the factor is in (0, 1]"
+        )
+    decay = SCHEDULES[name](peak, num_steps - warmup_steps, drop_at, drop_factor)
     if not warmup_steps:
         return decay
     warmup = optax.linear_schedule(0.0, peak, warmup_steps)
@@ -152,7 +195,8 @@ def create_optimizer(
     whatever the gradient. With the others `weight_decay * p` is added to the gradient.
 
     Args:
-      name: "sgd" (Nesterov momentum), "momentum", "rmsprop", "adamw", "lamb", "lars".
+      name: "sgd" and "nesterov" (both with Nesterov's momentum), "momentum",
+        "rmsprop", "adamw", "lamb" or "lars".
       learning_rate: the rate of each step, see `create_schedule`.
       momentum: decay of the gradient's average (Adam's beta 1).
       weight_decay: relative to the learning rate.

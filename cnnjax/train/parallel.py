@@ -19,6 +19,7 @@ import flax.jax_utils
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
@@ -26,6 +27,7 @@ from cnnjax import errors
 
 
 AXIS = "batch"
+_HEARTBEAT_SECONDS = 30  # JAX's default of 100 is longer than anybody wants to wait.
 
 Step = Callable[[PyTree, PyTree, jax.Array], tuple[PyTree, PyTree]]
 
@@ -67,6 +69,10 @@ class Strategy:
         """
         del state
         return jax.jit(step, donate_argnums=0)
+
+    def compile_evaluation(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """Compiles (gathered state, spread batch) -> what every device gets whole."""
+        return jax.jit(step, out_shardings=NamedSharding(self.mesh, PartitionSpec()))
 
     def gather(self, state: PyTree) -> PyTree:
         """Returns a placed state as global arrays, to be saved and evaluated."""
@@ -170,6 +176,51 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "shard_map": ShardMapped,
     "pmap": Pmapped,
 }
+
+
+def join(coordinator: str, num_processes: int, process_id: int) -> None:
+    """Makes this process one of several that train together; comes before all else.
+
+    When one of them dies, the others end with an error within half a minute.
+
+    Args:
+      coordinator: "address:port" of process 0; "auto" on clusters that say everything
+        themselves (TPU pods, Slurm, Open MPI).
+      num_processes: how many there are.
+      process_id: which of them this is.
+
+    Raises:
+      UserError: if the address or a number is not possible.
+    """
+    if coordinator == "auto":
+        jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
+        return
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit():
+        raise errors.UserError(
+            f"the coordinator is {coordinator!r}; it has to be address:port, or auto"
+        )
+    if not 0 <= process_id < num_processes:
+        raise errors.UserError(
+            f"process {process_id} cannot be one of {num_processes}; they count from 0"
+        )
+    jax.distributed.initialize(
+        coordinator,
+        num_processes,
+        process_id,
+        heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+    )
+
+
+def is_first_process() -> bool:
+    """Says whether this is the process that writes what all of them have."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(name: str) -> None:
+    """Returns when every process has called this with the same name."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
 
 
 def create_strategy(name: str) -> Strategy:

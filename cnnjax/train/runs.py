@@ -1,5 +1,7 @@
 """The folder of a run: who owns it, what fits in it, and files that appear at once."""
 
+import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -7,12 +9,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
+from jaxtyping import PyTree
+
 from cnnjax import errors
 
 
 CONFIG = "config.json"
 # Where a run lives and how it was started say nothing about its result.
-NOT_COMPARED = ("run_dir", "resume", "data_dir")
+NOT_COMPARED = ("run_dir", "resume", "data_dir", "profile")
+NOT_COMPARED += ("coordinator", "num_processes", "process_id")
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -107,3 +113,17 @@ def _check_owner(run_dir: Path, config: dict[str, Any], resume: bool) -> None:
         raise errors.UserError(
             f"run folder {run_dir} holds this run already; add --resume to continue it"
         )
+
+
+def fingerprint(params: PyTree) -> str:
+    """Returns the SHA-256 of all parameters: equal runs have equal fingerprints."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(jax.device_get(params)):
+        digest.update(jax.tree_util.keystr(path).encode() + leaf.tobytes())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that decide about a run's numbers."""
+    packages = ("cnnjax", "jax", "jaxlib", "flax", "optax", "grain", "numpy")
+    return {name: importlib.metadata.version(name) for name in packages}

@@ -5,6 +5,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from flax.training import dynamic_scale
 from jaxtyping import Array, Float, PyTree
 
 
@@ -18,6 +19,8 @@ class TrainState:
       batch_stats: running BatchNorm statistics; {} without BatchNorm.
       opt_state: state of the optimiser.
       ema_params: running average of the parameters; {} where none is kept.
+      loss_scale: what the loss is multiplied by while gradients are computed, so that
+        those of float16 networks do not vanish; {} where it is not.
     """
 
     step: PyTree
@@ -25,6 +28,7 @@ class TrainState:
     batch_stats: PyTree
     opt_state: PyTree
     ema_params: PyTree = flax.struct.field(default_factory=dict)
+    loss_scale: PyTree = flax.struct.field(default_factory=dict)
 
     @property
     def eval_params(self) -> PyTree:
@@ -39,6 +43,7 @@ def init_state(
     image: Float[Array, "n h w c"],
     *,
     ema: bool = False,
+    loss_scale: bool = False,
 ) -> TrainState:
     """Initialises the state from one example batch (only its shape matters).
 
@@ -48,6 +53,7 @@ def init_state(
       key: the key of the initial parameters.
       image: images of the shape to train on.
       ema: whether a running average of the parameters is kept; it begins as they do.
+      loss_scale: whether the loss is scaled for float16.
     """
     variables = model.init(key, image)
     params = variables["params"]
@@ -57,4 +63,9 @@ def init_state(
         batch_stats=variables.get("batch_stats", {}),
         opt_state=tx.init(params),
         ema_params=jax.tree.map(jnp.copy, params) if ema else {},
+        loss_scale=dynamic_scale.DynamicScale().replace(
+            fin_steps=jnp.int32(0), scale=jnp.float32(2**16)
+        )
+        if loss_scale
+        else {},
     )

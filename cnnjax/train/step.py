@@ -1,5 +1,7 @@
 """One step of training and of evaluation: pure functions that know of no devices."""
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ import optax
 from jaxtyping import Array, Float, Num, PyTree
 
 from cnnjax.metrics import Mean
+from cnnjax.train.distillation import Distillation
 from cnnjax.train.state import TrainState
 
 
@@ -28,6 +31,7 @@ def train_step(
     loss: Loss = optax.softmax_cross_entropy,
     label_smoothing: float = 0.0,
     mix: Callable[[Batch, Array], Batch] | None = None,
+    distillation: Distillation | None = None,
     micro_batches: int = 1,
     ema_decay: float = 0.0,
 ) -> tuple[TrainState, dict[str, Any]]:
@@ -45,6 +49,7 @@ def train_step(
       label_smoothing: how much of each label is spread over all classes.
       mix: changes the images and labels of a batch on the device, given a key; see
         `cnnjax.train.mixup`.
+      distillation: what is to be learnt from another network.
       micro_batches: in how many parts, one after the other, the gradient is computed,
         to save memory. It is the whole batch's but for BatchNorm, which sees parts.
       ema_decay: share that the running average of the parameters keeps in an update, if
@@ -52,7 +57,8 @@ def train_step(
 
     Returns:
       The state after the update, and scalar metrics: loss and accuracy before it, and
-      the norm of the gradient.
+      the norm of the gradient. If the state has a `loss_scale` and a scaled gradient
+      overflows, the update is left out (norm 0) and the scale is halved.
     """
     key = jax.random.fold_in(key, state.step)
     if axis_name is not None:
@@ -60,16 +66,19 @@ def train_step(
     mix_key, dropout_key = jax.random.split(key)
 
     def loss_fn(params, batch_stats, part, key):
-        (logits, _), mutated = model.apply(
+        outputs, mutated = model.apply(
             {"params": params, "batch_stats": batch_stats},
             part["image"],
             train=True,
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
-        shares = _shares(part["label"], logits, label_smoothing)
+        logits = outputs[0].astype(jnp.float32)
+        losses = loss(logits, _shares(part["label"], logits, label_smoothing))
+        if distillation is not None:
+            losses = jnp.mean(losses.reshape(len(losses), -1), axis=1)
+            losses = distillation(losses, part["image"], outputs, state.step)
         accuracy = jnp.mean(_predicts(logits, part["label"]))
-        losses = loss(logits.astype(jnp.float32), shares)
         return jnp.mean(losses), (accuracy, mutated.get("batch_stats", {}))
 
     params = state.params
@@ -81,55 +90,89 @@ def train_step(
         )
     if mix is not None:
         batch = mix(batch, mix_key)
-    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-    (value, (accuracy, batch_stats)), grads = _accumulate(
-        grad_fn, params, state.batch_stats, batch, dropout_key, micro_batches
+    found, batch_stats, scaling = _accumulate(
+        functools.partial(_gradient, loss_fn, state.loss_scale, params),
+        state.batch_stats,
+        batch,
+        dropout_key,
+        micro_batches,
     )
     if axis_name is not None:
-        value, accuracy, batch_stats, grads = jax.lax.pmean(
-            (value, accuracy, batch_stats, grads), axis_name
-        )
+        found, batch_stats = jax.lax.pmean((found, batch_stats), axis_name)
+        scaling = jax.lax.pmin(scaling, axis_name)
+    value, accuracy, grads = found
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema_params = state.ema_params
     if ema_params:
         ema_params = optax.incremental_update(params, ema_params, 1 - ema_decay)
+    updated = TrainState(
+        state.step + 1, params, batch_stats, opt_state, ema_params, state.loss_scale
+    )
     metrics = {
         "loss": value,
         "accuracy": accuracy,
         "grad_norm": optax.tree.norm(grads),
     }
-    step = state.step + 1
-    return TrainState(step, params, batch_stats, opt_state, ema_params), metrics
+    if scaling:
+        loss_scale, finite = scaling
+        kept = dataclasses.replace(state, step=state.step + 1)
+        updated = jax.tree.map(lambda a, b: jnp.where(finite, a, b), updated, kept)
+        updated = dataclasses.replace(updated, loss_scale=loss_scale)
+        metrics["grad_norm"] = jnp.where(finite, metrics["grad_norm"], 0.0)
+        metrics["loss_scale"] = loss_scale.scale
+    return updated, metrics
 
 
-def _accumulate(
-    grad_fn: Callable[..., Any],
+def _gradient(
+    loss_fn: Callable[..., Any],
+    loss_scale: PyTree,
     params: PyTree,
     batch_stats: PyTree,
     batch: Batch,
     key: Array,
+) -> tuple[PyTree, PyTree, PyTree]:
+    """Returns means over images; statistics; and, if there is a scale, what becomes
+    of it and whether the gradient is finite, both smallest where it is not.
+    """
+    arguments = (params, batch_stats, batch, key)
+    if loss_scale:
+        grad_fn = loss_scale.value_and_grad(loss_fn, has_aux=True)
+        loss_scale, finite, (value, aux), grads = grad_fn(*arguments)
+        scaling = (loss_scale, finite.astype(jnp.int32))
+    else:
+        grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+        (value, aux), grads = grad_fn(*arguments)
+        scaling = ()
+    accuracy, batch_stats = aux
+    return (value, accuracy, grads), batch_stats, scaling
+
+
+def _accumulate(
+    gradient: Callable[..., tuple[PyTree, PyTree, PyTree]],
+    batch_stats: PyTree,
+    batch: Batch,
+    key: Array,
     count: int,
-) -> Any:
-    """Returns the mean of what `grad_fn` returns for parts of a batch.
+) -> tuple[PyTree, PyTree, PyTree]:
+    """Returns what `gradient` returns for a batch, of which it sees parts.
 
     The statistics go from part to part; those of the last one are returned.
     """
     if count == 1:
-        return grad_fn(params, batch_stats, batch, key)
+        return gradient(batch_stats, batch, key)
     parts = jax.tree.map(lambda x: x.reshape(-1, count, *x.shape[1:]), batch)
     keys = jax.random.split(key, count)
 
     def one(batch_stats, i):
         part = jax.tree.map(lambda x: x[:, i], parts)
-        (value, (accuracy, batch_stats)), grads = grad_fn(
-            params, batch_stats, part, keys[i]
-        )
-        return batch_stats, (value, accuracy, grads)
+        found, batch_stats, scaling = gradient(batch_stats, part, keys[i])
+        return batch_stats, (found, scaling)
 
-    batch_stats, found = jax.lax.scan(one, batch_stats, jnp.arange(count))
-    value, accuracy, grads = jax.tree.map(lambda x: jnp.mean(x, axis=0), found)
-    return (value, (accuracy, batch_stats)), grads
+    batch_stats, (found, scaling) = jax.lax.scan(one, batch_stats, jnp.arange(count))
+    found = jax.tree.map(lambda x: jnp.mean(x, axis=0), found)
+    scaling = jax.tree.map(lambda x: jnp.min(x, axis=0), scaling)
+    return found, batch_stats, scaling
 
 
 def _shares(

@@ -66,7 +66,8 @@ def test_processes_share_the_same_batches(source, process_count):
     for step, whole in enumerate(batches(source, 6)):
         for i, part in enumerate(parts):
             for key, value in whole.items():
-                np.testing.assert_array_equal(part[step][key], value[i::process_count])
+                mine = np.split(value, process_count)[i]
+                np.testing.assert_array_equal(part[step][key], mine)
 
 
 @pytest.mark.parametrize("start_step", [0, 3, 11])
@@ -79,7 +80,8 @@ def test_the_step_alone_is_the_position(source, start_step):
         for part, whole in zip(
             batches(source, 3, **options), every[start_step:], strict=False
         ):
-            np.testing.assert_array_equal(part["image"], whole["image"][i::2])
+            mine = np.split(whole["image"], 2)[i]
+            np.testing.assert_array_equal(part["image"], mine)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 20, 33, 100, 128])

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -72,6 +73,20 @@ def results(run_dir):
 
 def fingerprint(run_dir):
     return results(run_dir)["params_sha256"]
+
+
+def start_two(data_dir, run_dir, *more):
+    """Starts a run of two processes with two devices each; the first one logs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    together = ("--coordinator", f"127.0.0.1:{port}", "--num-processes", "2")
+    folders = run_dir, run_dir.with_name("same")
+    folders[1].symlink_to(run_dir)  # So that each has a log of its own.
+    return [
+        start(data_dir, folder, *together, "--process-id", str(i), *more)
+        for i, folder in enumerate(folders)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +224,78 @@ def test_a_run_goes_on_with_another_number_of_devices(
     )
 
 
+@pytest.mark.parametrize("victim", [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_pre_emption_of_one_process_saves_once_and_ends_all(data_dir, tmp_path, victim):
+    """And one process alone goes on."""
+    run_dir = tmp_path / "run"
+    checkpoints = run_dir / "checkpoints"
+    runs = start_two(data_dir, run_dir, "--epochs", "15")
+    wait_until(runs[0], (checkpoints / "4" / "MANIFEST.sha256").exists)
+    runs[victim][0].send_signal(signal.SIGTERM)
+    outputs = [finish(run) for run in runs]
+    assert outputs[0].count("saved; continue with") == 1
+    assert "saved" not in outputs[1]
+    last = max(int(path.name) for path in checkpoints.iterdir())
+    assert (checkpoints / str(last) / "MANIFEST.sha256").exists()
+    assert not (run_dir / "results.json").exists()
+    log = finish(start(data_dir, run_dir, "--resume", "--epochs", "15"))
+    assert f"the run continues at step {last} of 60" in log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_ends_the_run_and_resuming_goes_on(data_dir, tmp_path, victim):
+    run_dir = tmp_path / "run"
+    runs = start_two(data_dir, run_dir, "--epochs", "400")
+    wait_until(runs[0], (run_dir / "checkpoints" / "8" / "MANIFEST.sha256").exists)
+    runs[victim][0].kill()
+    killed = time.monotonic()
+    assert runs[1 - victim][0].wait(timeout=60) != 0
+    assert time.monotonic() - killed < 60
+    for run in runs:
+        run[0].wait()
+    again = tmp_path / "again"
+    shutil.copytree(run_dir, again)
+    runs = start_two(data_dir, again, "--resume", "--epochs", "400")
+    wait_until(runs[0], lambda: "the run continues at step" in runs[0][1].read_text())
+    newest = max(int(p.name) for p in (again / "checkpoints").iterdir())
+    later = again / "checkpoints" / str(newest + 4) / "MANIFEST.sha256"
+    wait_until(runs[0], later.exists)
+    for run in runs:
+        run[0].kill()
+        run[0].wait()
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_processes(smoke_run, data_dir, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(smoke_run[0], run_dir)
+    shutil.rmtree(run_dir / "checkpoints" / "8")
+    output, _ = [finish(run) for run in start_two(data_dir, run_dir, "--resume")]
+    assert "the run continues at step 4 of 8" in output
+    assert results(run_dir)["device"].startswith("4 x")
+    chex.assert_trees_all_close(
+        final_params(run_dir), final_params(smoke_run[0]), atol=1e-5, rtol=0
+    )
+
+
+def test_a_student_learns_from_a_run(smoke_run, data_dir, tmp_path):
+    """By hints and answers; stops early; is traced; its weights are a model again."""
+    run_dir = tmp_path / "run"
+    teacher = str(smoke_run[0] / "model.safetensors")
+    options = "--hint stage2 --hint-epochs 1 --patience 1 --profile 2 --dtype float16"
+    finish(start(data_dir, run_dir, "--teacher", teacher, *options.split()))
+    found, train_log = results(run_dir), read_metrics(run_dir)
+    assert found["speed"]["images_per_second"] > 0
+    assert any((run_dir / "profile").rglob("*.xplane.pb"))
+    assert all(0 < r["loss_scale"] <= 2**16 for r in train_log if r["split"] == "train")
+    model, variables = cnnjax.weights.restore(run_dir / "model.safetensors")
+    assert model.num_classes == 10 and model.dtype == jnp.float16
+    sizes = [p.size for p in jax.tree.leaves(variables["params"])]
+    regressor = 32 * 32 + 32
+    assert sum(sizes) == found["num_params"] - regressor
+
+
 RECIPES = {
     "pmap": "--parallel pmap --micro-batches 2 --ema-decay 0.9 --mixup 0.2 --cutmix 1 "
     "--label-smoothing 0.1 --clip-norm 1 --crop padded --flip --rand-augment 5 "
@@ -264,6 +351,19 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
         (["--ema-decay", "1"], "--ema-decay is 1.0; it must be in [0, 1)"),
         (["--mixup", "-1"], "--mixup is -1.0; it must not be negative"),
         (["--learning-rate", "nan"], "--learning-rate is nan; it must be positive"),
+        (["--patience", "-1"], "--patience is -1; it must not be negative"),
+        (["--hint", "stage2"], "--hint needs a teacher"),
+        (["--teacher", "no.safetensors"], "no.safetensors"),
+        (["--drop-factor", "0"], "the rate cannot drop at (0.5, 0.75) of the run by"),
+        (["--drop-path-rate", "0.1"], "resnet20_cifar has no stochastic depth"),
+        (
+            ["--coordinator", "here", "--num-processes", "2"],
+            "the coordinator is 'here'; it has to be address:port, or auto",
+        ),
+        (
+            ["--coordinator", "127.0.0.1:1", "--process-id", "1"],
+            "process 1 cannot be one of 1; they count from 0",
+        ),
         (["--warmup-epochs", "9"], "the warm-up of 36 steps is longer than the run"),
     ],
 )

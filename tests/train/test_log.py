@@ -29,7 +29,8 @@ def make_log(run_dir, start_step=0, **options):
 def train(log, steps):
     with log:
         for step in steps:
-            log.step(step, METRICS | {"loss": float(step)})
+            seconds = {"input_seconds": 0.1, "wait_seconds": 0.1 * step}
+            log.step(step, METRICS | {"loss": float(step)}, seconds if step > 1 else {})
             if step % 2 == 0:
                 log.epoch(step, {"loss": 1.0, "accuracy": 0.25})
 
@@ -45,7 +46,10 @@ def test_records_hold_the_mean_of_the_epoch(tmp_path):
         (4, "train", 3.5),
         (4, "validation", 1.0),
     ]
-    assert records[0]["images_per_second"] > 0
+    assert records[0]["images_per_second"] == pytest.approx(8 / 0.3)
+    assert records[2]["images_per_second"] == pytest.approx(8 / 0.45)
+    assert records[2]["wait_seconds"] == pytest.approx(0.35)
+    assert log.speed()["images_per_second"] == pytest.approx(8 / 0.4)
 
 
 def test_plain_lines_where_there_is_no_terminal(tmp_path):

@@ -44,7 +44,7 @@ def make_batches(start_step):
 def run(tmp_path):
     """Returns a function that starts or resumes the run in the test's folder."""
 
-    def fit(learning_rate=0.1, on_step=lambda step: None, evaluate=None):
+    def fit(learning_rate=0.1, on_step=lambda step: None, evaluate=None, stopping=None):
         schedule = optax.constant_schedule(learning_rate)
         tx = train.create_optimizer("sgd", learning_rate=schedule)
         step = jax.jit(functools.partial(train.train_step, Linear(), tx))
@@ -83,6 +83,7 @@ def run(tmp_path):
                     document=lambda: {},
                     log=log,
                     strategy=strategy,
+                    stopping=stopping or train.EarlyStopping(0),
                 )
 
     return fit
@@ -106,6 +107,37 @@ def test_evaluates_and_saves_after_each_epoch_and_at_the_end(run, tmp_path):
     records = train.read_metrics(tmp_path)
     assert [r["step"] for r in records if r["split"] == "train"] == [4, 8, 10]
     assert run(on_step=pytest.fail).step == NUM_STEPS  # Nothing is left to do.
+
+
+def test_the_log_says_what_the_host_waited_for(run, tmp_path):
+    run(on_step=lambda step: time.sleep(0.02))
+    first, *_, last = (r for r in train.read_metrics(tmp_path) if r["split"] == "train")
+    for record in (first, last):
+        assert record["dispatch_seconds"] >= 0.02
+        assert 0 <= record["input_seconds"] < 1 and 0 <= record["wait_seconds"] < 1
+        assert 0 < record["images_per_second"] <= 4 / 0.02
+
+
+def test_early_stopping(run, tmp_path):
+    """After two evaluations that are no better; a resumed run does not go on."""
+    accuracies = iter([0.5, 0.5, 0.5])
+    stopping = train.EarlyStopping(1)
+    state = run(
+        evaluate=lambda state: {"loss": 1.0, "accuracy": next(accuracies)},
+        stopping=stopping,
+    )
+    assert int(state.step) == 8 == saved_steps(tmp_path)[-1]
+    assert stopping == train.EarlyStopping(1, best=0.5, since=1)
+    assert int(run(on_step=pytest.fail, stopping=stopping).step) == 8
+
+
+def test_early_stopping_counts_from_the_best():
+    stopping = train.EarlyStopping(2)
+    for accuracy, over in [(0.5, False), (0.4, False), (0.6, False), (0.6, False)]:
+        stopping.observe(accuracy)
+        assert stopping.over == over
+    stopping.observe(0.1)
+    assert stopping.over
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

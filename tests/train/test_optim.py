@@ -139,3 +139,35 @@ def test_stacked_norms_and_positions_do_not_decay():
         "dense": {"kernel": True},
         "class_token": False,
     }
+
+
+def test_drops_and_exponential_decay():
+    drops = create_schedule(
+        "step", peak=1.0, num_steps=100, drop_at=(0.3, 0.6, 0.8), drop_factor=0.2
+    )
+    found = [float(drops(step)) for step in (0, 29, 31, 59, 61, 81, 99)]
+    np.testing.assert_allclose(found, [1, 1, 0.2, 0.2, 0.04, 0.008, 0.008], rtol=1e-5)
+    decay = create_schedule(
+        "exponential", peak=2.0, num_steps=110, warmup_steps=10, drop_factor=0.01
+    )
+    found = [float(decay(step)) for step in (0, 5, 10, 60, 110)]
+    np.testing.assert_allclose(found, [0, 1, 2, 0.2, 0.02], rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"drop_at": (1.5,)}, {"drop_factor": 0.0}])
+def test_drops_that_cannot_be(options):
+    with pytest.raises(errors.UserError, match="cannot drop at"):
+        create_schedule("step", peak=1.0, num_steps=10, **options)
+
+
+def test_nesterov_couples_the_decay():
+    tx = create_optimizer(
+        "nesterov", learning_rate=optax.constant_schedule(0.5), weight_decay=0.1
+    )
+    zeros = {key: jnp.zeros_like(value) for key, value in PARAMS.items()}
+    updates, state = tx.update(zeros, tx.init(PARAMS), PARAMS)
+    # The decay goes through the momentum: g + 0.9 g at first, then 1 + 0.9 + 0.81.
+    np.testing.assert_allclose(updates["kernel"], -0.5 * 1.9 * 0.2, rtol=1e-6)
+    updates, _ = tx.update(zeros, state, PARAMS)
+    np.testing.assert_allclose(updates["kernel"], -0.5 * 2.71 * 0.2, rtol=1e-6)
+    np.testing.assert_array_equal(updates["scale"], 0.0)

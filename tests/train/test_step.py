@@ -202,3 +202,83 @@ def test_binary_cross_entropy():
     p = jax.nn.sigmoid(logits)
     expected = -(labels * jnp.log(p) + (1 - labels) * jnp.log(1 - p)).mean()
     np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-5)
+
+
+class Half(nn.Module):
+    """Computes in float16; the factor is that of what comes back into float16."""
+
+    factor: float
+
+    @nn.compact
+    def __call__(self, image, *, train=False):
+        x = nn.Dense(4, dtype=jnp.float16)(image.reshape(len(image), -1))
+        return self.factor * x.astype(jnp.float32), {}
+
+
+def half(factor, loss_scale, **options):
+    model = Half(factor)
+    state = init_state(model, TX, KEY, BATCH["image"], loss_scale=loss_scale)
+    return state, jax.jit(functools.partial(train_step, model, TX, **options))
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_the_loss_scale_saves_small_gradients(micro_batches):
+    found = {}
+    for loss_scale in (False, True):
+        state, step = half(1e-7, loss_scale, micro_batches=micro_batches)
+        found[loss_scale] = step(state, BATCH, KEY)
+    assert float(found[False][1]["grad_norm"]) == 0
+    # Without float16 in between: the gradient of the mean, times the factor.
+    logits, _ = Half(1e-7).apply({"params": state.params}, BATCH["image"])
+    g = (jax.nn.softmax(logits) - jax.nn.one_hot(BATCH["label"], 4)) / 8 * 1e-7
+    kernel = BATCH["image"].reshape(8, -1).T @ g
+    expected = np.sqrt((kernel**2).sum() + (g.sum(0) ** 2).sum())
+    np.testing.assert_allclose(found[True][1]["grad_norm"], expected, rtol=0.01)
+    assert float(found[True][1]["loss_scale"]) == 2**16
+
+
+@pytest.mark.parametrize("way", ["sharded", "shard_map"])
+def test_a_gradient_that_overflows_is_left_out(way):
+    """On one device is enough; the scale falls until the gradient fits."""
+    strategy = parallel.create_strategy(way)
+    state, _ = half(1e3, True)
+    pure = functools.partial(
+        train_step, Half(1e3), TX, axis_name=strategy.axis_name, ema_decay=0.5
+    )
+    placed = strategy.place(state)
+    step = strategy.compile(pure, placed)
+    image = np.zeros((8, 8, 8, 3), np.float32)
+    image[-1] = 1  # The only one whose gradient is not 0.
+    batch = {"image": image, "label": np.zeros(8, np.int32)}
+    for i in range(1, 30):
+        placed, metrics = step(placed, strategy.shard(batch), KEY)
+        assert int(placed.step) == i
+        if metrics["grad_norm"]:
+            break
+        assert float(metrics["loss_scale"]) == 2**16 / 2**i
+        chex.assert_trees_all_equal(placed.params, state.params)
+        chex.assert_trees_all_equal(placed.opt_state, state.opt_state)
+    assert 3 < i < 29 and np.isfinite(metrics["grad_norm"])
+    assert float(metrics["loss_scale"]) == 2**16 / 2 ** (i - 1)
+
+
+@pytest.mark.parametrize("cast", [True, False])
+def test_the_trap_of_shard_map(cast, monkeypatch):
+    """With its check of replication on, `grad` sums over devices by itself.
+
+    Averaging such a gradient again does nothing, without an error: it is as many times
+    too long as there are devices. The step casts the parameters first.
+    """
+    if not cast:
+        monkeypatch.setattr(jax.lax, "pcast", lambda x, *_, **__: x)
+    strategy = parallel.create_strategy("shard_map")
+    placed = strategy.place(init_state(Probe(), TX, KEY, BATCH["image"]))
+    step = functools.partial(train_step, Probe(), TX, axis_name=strategy.axis_name)
+    batch = strategy.shard(jax.device_get(BATCH))
+    found, metrics = strategy.compile(step, placed)(placed, batch, KEY)
+    (state, expected), _ = probe()
+    if cast:
+        assert_close((found, metrics), jax.device_get((state, expected)))
+    else:
+        ratio = float(metrics["grad_norm"] / expected["grad_norm"])
+        assert ratio == pytest.approx(2, rel=1e-3)
