@@ -14,9 +14,6 @@ import dataclasses
 import functools
 import json
 import os
-import platform
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,8 @@ import jax
 import numpy as np
 import rich.console
 from conv_shapes import NETWORKS, Shape
-from op_contestants import contestants, make_arrays, torch
+from op_contestants import contestants, make_arrays
+from timing import clock, machine
 
 from cnnjax import cli
 
@@ -87,37 +85,23 @@ def main(config: Config) -> list[dict[str, Any]]:
 def measure(shape: Shape, batch_size: int, config: Config) -> dict[str, Any]:
     """Times one operation, forward and with its gradients."""
     forward, both = contestants(shape, make_arrays(shape, batch_size))
+    timed = functools.partial(clock, rounds=config.rounds, seconds=config.seconds)
     return {
         "shape": str(shape),
         "kind": shape.kind,
         "batch_size": batch_size,
         "macs": batch_size * shape.macs,
-        "forward_ms": clock(forward, config),
-        "forward_backward_ms": clock(both, config),
+        "forward_ms": timed(forward),
+        "forward_backward_ms": timed(both),
     }
-
-
-def clock(contestants: dict[str, Callable], config: Config) -> dict[str, float]:
-    """Returns the median time of each in milliseconds, interleaved, when warm."""
-    for run in contestants.values():
-        jax.block_until_ready(run())
-    times = {name: [] for name in contestants}
-    start = time.perf_counter()
-    for i in range(config.rounds):
-        if i >= 3 and time.perf_counter() - start > config.seconds:
-            break
-        for name, run in contestants.items():
-            began = time.perf_counter()
-            jax.block_until_ready(run())
-            times[name].append(1e3 * (time.perf_counter() - began))
-    return {name: float(np.median(values)) for name, values in times.items()}
 
 
 def matmul_gflops(config: Config) -> float:
     """Returns the rate of a large matrix product, which bounds the others."""
     a = jax.numpy.ones((2048, 2048))
     run = functools.partial(jax.jit(jax.numpy.matmul), a, a)
-    return 2e-6 * a.shape[0] ** 3 / clock({"matmul": run}, config)["matmul"]
+    times = clock({"matmul": run}, rounds=config.rounds, seconds=config.seconds)
+    return 2e-6 * a.shape[0] ** 3 / times["matmul"]
 
 
 def ratio(row: dict[str, Any], what: str, other: str, one: str) -> float:
@@ -211,25 +195,6 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     axes.legend()
     figure.savefig(path, dpi=100)
     plt.close(figure)
-
-
-def machine() -> dict[str, Any]:
-    """Returns what decides about the figures, besides the code."""
-    return {
-        "cpu": processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "torch": getattr(torch, "__version__", None),
-    }
-
-
-def processor() -> str:
-    """Returns the processor's name."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

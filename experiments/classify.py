@@ -155,7 +155,6 @@ def main(config: Config) -> dict[str, Any]:
 
     batching: dict[str, int] = {
         "batch_size": config.batch_size,
-        "image_size": config.image_size,
         "process_index": jax.process_index(),
         "process_count": jax.process_count(),
     }
@@ -170,7 +169,12 @@ def main(config: Config) -> dict[str, Any]:
     eval_step = strategy.compile_evaluation(functools.partial(train.eval_step, model))
 
     def evaluate(source: data.ImageSource, state: train.TrainState):
-        held_out = data.eval_batches(source, crop=config.eval_crop, **batching)
+        held_out = data.eval_batches(
+            source,
+            image_size=config.eval_size or side,
+            crop=config.eval_crop,
+            **batching,
+        )
         return train.run_eval(eval_step, state, held_out, strategy.mesh)
 
     state = parallel.replicate(jax.jit(init)(image), strategy.mesh)
@@ -192,6 +196,7 @@ def main(config: Config) -> dict[str, Any]:
         on_bytes, on_floats = config.augmentation()
         batches = data.train_batches(
             train_source,
+            image_size=side,
             seed=config.seed,
             start_step=int(state.step),
             augment=on_floats,
@@ -323,7 +328,7 @@ def save(config: Config, state: train.TrainState, num_classes: int, path: Path) 
         config.model,
         {name: tree.get("student", tree) for name, tree in variables.items()},
         preprocessing=weights.Preprocessing(
-            config.image_size, config.eval_crop, mean=half, std=half
+            config.eval_size or config.image_size, config.eval_crop, mean=half, std=half
         ),
         num_classes=num_classes,
         **config.options(),

@@ -1,24 +1,16 @@
 """The same operation by XLA, by `cnnjax.ops` and by PyTorch, for `benchmark_ops.py`."""
 
 import functools
-import importlib
-import os
 from collections.abc import Callable
-from importlib.util import find_spec
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from conv_shapes import Shape
 from jax import lax
+from timing import Run, torch
 
 from cnnjax import ops
-
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # PyTorch's must let JAX's work.
-torch: Any = importlib.import_module("torch") if find_spec("torch") else None
-Run = Callable[[], Any]
 
 
 def make_arrays(shape: Shape, batch_size: int) -> tuple[np.ndarray, ...]:

@@ -124,3 +124,14 @@ def test_receptive_field_frames_what_geometry_allows(tmp_path, bounds):
     image = pixels(path)
     assert close_to(image, (0, 255, 255)).sum() > 200  # The frame.
     assert close_to(image, (252, 253, 191)).sum() > 50  # The pixel that counts.
+
+
+def test_scaling_draws_every_curve(tmp_path):
+    path = tmp_path / "scaling.png"
+    curves = {
+        "slow": [(4, 400.0, 350.0), (256, 20_000.0, 15_000.0)],
+        "fast": [(4, 900.0, 890.0)],
+    }
+    plots.scaling(path, "nets", curves)
+    for color in ((31, 119, 180), (255, 127, 14)):  # Matplotlib's first two.
+        assert close_to(pixels(path), color).sum() > 50

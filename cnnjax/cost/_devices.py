@@ -22,6 +22,8 @@ class Device:
         multiply-accumulate is two.
       bandwidth: bytes per second to and from the main memory.
       memory: bytes of it; 0 if unknown.
+      interconnect: bytes per second that it sends to other chips, over all its links
+        together; 0 if unknown.
       source: where the figures stand.
     """
 
@@ -29,6 +31,7 @@ class Device:
     peak: Mapping[str, float]
     bandwidth: float
     memory: int
+    interconnect: float
     source: str
 
     def peak_of(self, dtype: str) -> float:
@@ -42,18 +45,19 @@ class Device:
         return self.peak[dtype]
 
 
-def _tpu(name, bfloat16, int8, bandwidth, memory, source) -> Device:
+def _tpu(name, bfloat16, int8, bandwidth, memory, interconnect, source) -> Device:
     # JAX's default precision computes products of float32 arrays in one bfloat16 pass.
     peak = {"float32": bfloat16, "bfloat16": bfloat16, "int8": int8}
     peak = {dtype: tera * 1e12 for dtype, tera in peak.items()}
-    return Device(name, peak, bandwidth * 1e9, memory * 2**30, source)
+    size, links = memory * 2**30, interconnect * 1e9
+    return Device(name, peak, bandwidth * 1e9, size, links, source)
 
 
 def _gpu(name, tf32, half, int8, bandwidth, memory, source) -> Device:
     # JAX's default precision computes products of float32 arrays in TF32.
     peak = {"float32": tf32, "bfloat16": half, "float16": half, "int8": int8}
     peak = {dtype: tera * 1e12 for dtype, tera in peak.items()}
-    return Device(name, peak, bandwidth * 1e9, memory * 10**9, source)
+    return Device(name, peak, bandwidth * 1e9, memory * 10**9, 0.0, source)
 
 
 _TPU = "https://cloud.google.com/tpu/docs/"
@@ -61,10 +65,11 @@ _NVIDIA = "https://www.nvidia.com/en-us/data-center/"
 DEVICES = {
     device.name: device
     for device in (
-        _tpu("tpu_v4", 275, 275, 1228, 32, f"{_TPU}v4"),
-        _tpu("tpu_v5e", 197, 393, 819, 16, f"{_TPU}v5e"),
-        _tpu("tpu_v5p", 459, 918, 2765, 95, f"{_TPU}v5p"),
-        _tpu("tpu_v6e", 918, 1836, 1638, 32, f"{_TPU}v6e"),
+        # The links' published figures count both directions; these are half of them.
+        _tpu("tpu_v4", 275, 275, 1228, 32, 0, f"{_TPU}v4"),
+        _tpu("tpu_v5e", 197, 393, 819, 16, 200, f"{_TPU}v5e"),
+        _tpu("tpu_v5p", 459, 918, 2765, 95, 600, f"{_TPU}v5p"),
+        _tpu("tpu_v6e", 918, 1836, 1638, 32, 400, f"{_TPU}v6e"),
         # SXM modules, without the doubling by sparsity.
         _gpu("a100", 156, 312, 624, 2039, 80, f"{_NVIDIA}a100"),
         _gpu("h100", 494.7, 989.4, 1978.9, 3350, 80, f"{_NVIDIA}h100"),
@@ -105,7 +110,7 @@ def measure_cpu(seconds: float = 0.2) -> Device:
     peak = {dtype: 2 * 1024**3 / time for dtype, time in products.items()}
     name = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     source = "measured: a product of 1024 x 1024, a sum of two arrays of 128 MiB"
-    return Device(name, peak, 3 * line.nbytes / added, 0, source)
+    return Device(name, peak, 3 * line.nbytes / added, 0, 0.0, source)
 
 
 def _best(function, arguments, seconds: float) -> float:

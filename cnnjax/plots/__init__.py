@@ -4,6 +4,7 @@ from cnnjax.plots._costs import Bubble as Bubble
 from cnnjax.plots._costs import bubbles as bubbles
 from cnnjax.plots._costs import receptive_field as receptive_field
 from cnnjax.plots._costs import roofline as roofline
+from cnnjax.plots._costs import scaling as scaling
 from cnnjax.plots._costs import stages as stages
 from cnnjax.plots._runs import confusion_matrix as confusion_matrix
 from cnnjax.plots._runs import learning_curves as learning_curves

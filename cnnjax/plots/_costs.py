@@ -1,6 +1,6 @@
 """Pictures of what models cost and see."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -128,6 +128,47 @@ def roofline(
     axes.yaxis.set_major_formatter(matplotlib.ticker.EngFormatter())
     axes.grid(alpha=0.3)
     axes.legend()
+    figure.savefig(path)
+
+
+def scaling(
+    path: Path,
+    title: str,
+    curves: Mapping[str, Sequence[tuple[int, float, float]]],
+) -> None:
+    """Draws how fast chips are together, and what is left of the speed of each.
+
+    Args:
+      path: the PNG file to write.
+      title: stands above.
+      curves: by name, numbers of chips, ascending, with images per second without and
+        with the latency of the links.
+    """
+    figure = matplotlib.figure.Figure((11, 4.5), layout="constrained", dpi=_DPI)
+    figure.suptitle(title)
+    rates, shares = figure.subplots(1, 2)
+    for i, (name, points) in enumerate(curves.items()):
+        chips, *both = (np.array(column) for column in zip(*points, strict=True))
+        for rate, line in zip(both, ("-", "--"), strict=True):
+            style = {"color": f"C{i}", "linestyle": line, "marker": "o"}
+            label = name if line == "-" else None
+            rates.plot(chips, rate, label=label, markersize=4, **style)
+            if len(chips) > 1:
+                share = rate / chips / (rate[0] / chips[0])
+                shares.plot(chips, share, markersize=4, **style)
+    ticks = sorted({point[0] for points in curves.values() for point in points})
+    for axes in (rates, shares):
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, map(str, ticks))
+        axes.minorticks_off()
+        axes.set_xlabel("chips")
+        axes.grid(alpha=0.3)
+    rates.set(yscale="log", ylabel="images per second")
+    rates.yaxis.set_major_formatter(matplotlib.ticker.EngFormatter())
+    rates.legend(fontsize=7)
+    shares.set_ylabel("share of the speed per chip that the fewest have")
+    shares.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(xmax=1))
+    figure.supxlabel("dashed: with the latency of the links", fontsize=8)
     figure.savefig(path)
 
 

@@ -121,11 +121,12 @@ PUBLISHED = {
         dataclasses.replace(_STRIKES_BACK, epochs=300, weight_decay=0.02, mixup=0.1),
     ),
     "strikes_back_a3": Published(
-        "As strikes_back_a1; trained at 160 pixels, to be evaluated at 224",
+        "As strikes_back_a1; trained at 160 pixels, evaluated at 224",
         "imagenet2012",
         dataclasses.replace(
             _STRIKES_BACK,
             image_size=160,
+            eval_size=224,
             epochs=100,
             learning_rate=8e-3,
             weight_decay=0.02,

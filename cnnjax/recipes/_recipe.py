@@ -82,6 +82,8 @@ class Recipe:
     """Augmentation: share of the images in which a box becomes noise."""
     eval_crop: float = 1.0
     """What share of the shorter side an image shows when it is evaluated."""
+    eval_size: int | None = None
+    """Side of the images that are evaluated; None for that of training."""
 
     def check_recipe(self) -> None:
         """Raises a UserError that names the first number out of its range."""

@@ -12,7 +12,7 @@ from cnnjax import cost
 from cnnjax.errors import UserError
 
 
-SLOW = cost.Device("slow", {"float32": 2e3, "bfloat16": 8e3}, 1e3, 0, "made up")
+SLOW = cost.Device("slow", {"float32": 2e3, "bfloat16": 8e3}, 1e3, 0, 0.0, "made up")
 
 
 class Separable(nn.Module):
@@ -80,6 +80,7 @@ def test_devices_have_sources_and_sizes_that_make_sense():
     for name, device in cost.DEVICES.items():
         assert device.name == name and device.source.startswith("https://")
         assert 10e9 < device.memory < 200e9 and 0.5e12 < device.bandwidth < 10e12
+        assert device.interconnect == 0 or 1e11 < device.interconnect < 2e12
         assert device.peak_of("float32") <= device.peak_of("bfloat16")
         with pytest.raises(UserError, match="unknown dtype of products"):
             device.peak_of("float64")

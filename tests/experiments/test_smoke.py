@@ -1,25 +1,29 @@
-"""Every experiment's `smoke` preset runs; classify's has a file of its own."""
+"""Every experiment's `smoke` preset runs; classify and aot_tpu have their own files."""
 
 import dataclasses
 import json
 from pathlib import Path
 
 import benchmark_ops
+import benchmark_train
 import catalogue
 import compile_depth
 import cost_tables
 import cross_validate
 import digits_svc
+import environment_settings
 import peak_memory
 import pytest
 import receptive_field
+import time_to_accuracy
 from conv_shapes import NETWORKS
 from PIL import Image
 
 
 SMOKED = {"benchmark_ops", "classify", "cross_validate", "digits_svc"}
 SMOKED |= {"catalogue", "compile_depth", "cost_tables", "receptive_field"}
-SMOKED |= {"peak_memory"}
+SMOKED |= {"benchmark_train", "peak_memory", "aot_tpu"}
+SMOKED |= {"environment_settings", "time_to_accuracy"}
 
 
 def smoke(experiment, data_dir):
@@ -53,6 +57,31 @@ def test_benchmark_ops(tmp_path, capsys):
     assert table in capsys.readouterr().out
     with Image.open(tmp_path / "benchmark_ops.png") as picture:
         assert len(picture.getcolors(10**6)) > 100
+
+
+def test_benchmark_train(tmp_path, data_dir, capsys):
+    config = benchmark_train.PRESETS["smoke"]
+    config = dataclasses.replace(config, out=tmp_path, data_dir=data_dir)
+    document = benchmark_train.main(config)
+    written = json.loads((tmp_path / "benchmark_train.json").read_text())
+    assert written == document
+    assert written["machine"]["cores"] > 0
+    (row,) = document["rows"]
+    assert (row["model"], row["num_params"]) == ("resnet20_cifar", 272_474)
+    assert (row["image_size"], row["batch_size"]) == (8, 4)
+    # All contestants compute the same.
+    losses = row["first_loss"]
+    assert set(losses) >= {"lax", "cnnjax"}
+    assert list(losses.values()) == pytest.approx([losses["lax"]] * len(losses), 1e-4)
+    for times in (row["first_step_s"], row["step_ms"]):
+        assert times.keys() == losses.keys()
+        assert all(0 < time < 1e4 for time in times.values())
+    pipeline = document["pipeline"]
+    assert pipeline["read_per_s"] > 0 and pipeline["trained_per_s"] > 0
+    table = (tmp_path / "benchmark_train.md").read_text()
+    assert table in capsys.readouterr().out
+    with Image.open(tmp_path / "benchmark_train.png") as picture:
+        assert len(picture.getcolors(10**6)) > 50
 
 
 def test_benchmarked_shapes_are_those_of_the_papers():
@@ -159,3 +188,18 @@ def test_folds_name_the_original_order(low, high, expected):
 
 def test_folds_never_touch_the_test_split():
     assert cross_validate.PRESETS["default"].num_images == 1297 + 140
+
+
+@pytest.mark.slow
+def test_time_to_accuracy(data_dir, capsys):
+    for row in smoke(time_to_accuracy, data_dir):
+        assert len(row["seconds"]) == len(row["accuracies"]) == 2
+        assert 0 < row["seconds"][0] < row["seconds"][1]
+    assert "seconds to 10.0%" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_environment_settings(capsys):
+    times = environment_settings.main(environment_settings.PRESETS["smoke"])
+    assert set(times["resnet20_cifar"]) == {"none", "both"}
+    assert "MALLOC_MMAP_THRESHOLD_" in capsys.readouterr().out

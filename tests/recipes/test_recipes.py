@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +54,13 @@ def test_its_images_and_its_network(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_says_where_it_comes_from(name):
     assert re.search(r"https://arxiv.org/abs/|^As \w+", recipes.PUBLISHED[name].source)
+
+
+def test_all_are_in_the_docs():
+    documented = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    for name, (source, _, recipe) in recipes.PUBLISHED.items():
+        row = f"| `{name}` | {recipe.model} | {recipe.epochs} | {recipe.batch_size:,} |"
+        assert row in documented and source in documented
 
 
 def test_the_rates_of_papers():
