@@ -17,13 +17,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import classify_report
 import jax
 import jax.numpy as jnp
 import numpy as np
 import rich.console
-import rich.table
 
-from cnnjax import cli, data, errors, train, weights
+from cnnjax import cli, cost, data, errors, train, weights
 from cnnjax.recipes import PUBLISHED, Recipe
 from cnnjax.train import RunOptions, check_numbers, parallel
 
@@ -262,6 +262,7 @@ def main(config: Config) -> dict[str, Any]:
         "validation_accuracy": evaluate(validation_source, state)[0]["accuracy"],
         "seconds": earlier + time.monotonic() - start,
         "speed": log.speed(),
+        "utilisation": utilisation(config, image, log.speed()),
         "seed": config.seed,
         "num_params": num_params,
         "num_steps": num_steps,
@@ -273,9 +274,9 @@ def main(config: Config) -> dict[str, Any]:
     if writes:
         save(config, state, num_classes, run_dir / "model.safetensors")
         predictions = np.argmax(np.concatenate(logits)[: len(test_source)], axis=-1)
-        draw(run_dir, test_source, predictions)
+        classify_report.draw(run_dir, test_source, predictions)
         train.write_json(run_dir / "results.json", results)
-        console.print(table(results, run_dir))
+        console.print(classify_report.table(results, run_dir))
     return results
 
 
@@ -319,6 +320,20 @@ def taught(config: Config, model: Any, image: jax.Array, steps_per_epoch: int) -
     )
 
 
+def utilisation(
+    config: Config, image: jax.Array, speed: dict[str, float]
+) -> float | None:
+    """Returns the network's products as a share of what the devices can do.
+
+    Those of a step are three times those of its forward pass.
+    """
+    peak = cost.peak_here(config.dtype)
+    if peak is None or not speed:
+        return None
+    macs = cost.analyze(config.create_model(num_classes=10), image.shape).macs
+    return 3 * 2 * macs * speed["images_per_second"] / peak
+
+
 def save(config: Config, state: train.TrainState, num_classes: int, path: Path) -> None:
     """Writes the network, its weights and how it wants its images, in one file."""
     variables = {"params": state.eval_params, "batch_stats": state.batch_stats}
@@ -333,40 +348,6 @@ def save(config: Config, state: train.TrainState, num_classes: int, path: Path) 
         num_classes=num_classes,
         **config.options(),
     )
-
-
-def draw(run_dir: Path, source: data.ImageSource, predictions: np.ndarray) -> None:
-    """Draws the learning curves, the confusion matrix and the mistakes."""
-    from cnnjax import plots  # Matplotlib takes a second to load.
-
-    names = source.class_names
-    labels = np.array([example["label"] for example in source])
-    wrong = np.flatnonzero(predictions != labels).tolist()
-    plots.learning_curves(run_dir / "curves.png", train.read_metrics(run_dir))
-    plots.confusion_matrix(run_dir / "confusion.png", labels, predictions, names)
-    plots.misclassified(
-        run_dir / "misclassified.png",
-        [source[i]["image"] for i in wrong[:64]],
-        [f"{i}: {names[labels[i]]} as {names[predictions[i]]}" for i in wrong[:64]],
-        title=f"{min(len(wrong), 64)} of {len(wrong)} misclassified images",
-    )
-
-
-def table(results: dict[str, Any], run_dir: Path) -> rich.table.Table:
-    """Returns the last thing that a run prints."""
-    wrong = round((1 - results["test_accuracy"]) * results["test_images"])
-    rows = {
-        "test accuracy": f"{results['test_accuracy']:.2%}",
-        "test errors": f"{wrong} of {results['test_images']}",
-        "validation accuracy": f"{results['validation_accuracy']:.2%}",
-        "parameters": f"{results['num_params']:,}",
-        "time": f"{results['seconds']:.0f} s",
-        "results and pictures": str(run_dir),
-    }
-    table = rich.table.Table(title=results["config"]["model"], show_header=False)
-    for name, value in rows.items():
-        table.add_row(name, value)
-    return table
 
 
 if __name__ == "__main__":

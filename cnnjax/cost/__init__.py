@@ -19,6 +19,7 @@ from cnnjax.cost._closed_forms import transposed_output_size as transposed_outpu
 from cnnjax.cost._devices import DEVICES as DEVICES
 from cnnjax.cost._devices import Device as Device
 from cnnjax.cost._devices import find_device as find_device
+from cnnjax.cost._devices import peak_here as peak_here
 from cnnjax.cost._receptive_field import ReceptiveField as ReceptiveField
 from cnnjax.cost._receptive_field import (
     effective_receptive_field as effective_receptive_field,

@@ -78,6 +78,44 @@ DEVICES = {
 }
 
 
+# What JAX calls them, the longer names first.
+_KINDS = {
+    "TPU v4": "tpu_v4",
+    "TPU v5 lite": "tpu_v5e",
+    "TPU v5e": "tpu_v5e",
+    "TPU v5": "tpu_v5p",
+    "TPU v6": "tpu_v6e",
+    "NVIDIA A100": "a100",
+    "NVIDIA H100": "h100",
+    "NVIDIA H200": "h200",
+}
+
+
+def peak_here(dtype: str) -> float | None:
+    """Returns the operations per second of all devices of JAX together.
+
+    Args:
+      dtype: of the arrays.
+
+    Returns:
+      The sum of the published peaks, or what this CPU was measured to do; None if
+      the device, or the dtype on it, is not known.
+    """
+    devices = jax.devices()
+    if devices[0].platform == "cpu":  # However many devices it pretends to be.
+        device, count = measure_cpu(), 1
+    else:
+        names = [
+            name
+            for kind, name in _KINDS.items()
+            if devices[0].device_kind.startswith(kind)
+        ]
+        device, count = DEVICES[names[0]] if names else None, len(devices)
+    if device is None or dtype not in device.peak:
+        return None
+    return device.peak[dtype] * count
+
+
 def find_device(name: str) -> Device:
     """Returns a device by name; "cpu" is this machine's, measured on the spot.
 

@@ -117,3 +117,31 @@ def test_text_and_dictionary():
     assert described["seconds"] == roof.seconds
     assert described["device"]["name"] == "a100"
     assert described["rows"][3] == dataclasses.asdict(roof.rows[3])
+
+
+class Chip:
+    """Stands in for a device of JAX."""
+
+    def __init__(self, kind, platform="tpu"):
+        self.device_kind, self.platform = kind, platform
+
+
+@pytest.mark.parametrize(
+    "kind, name",
+    [
+        ("TPU v5 lite", "tpu_v5e"),
+        ("TPU v5", "tpu_v5p"),
+        ("TPU v6 lite", "tpu_v6e"),
+        ("NVIDIA H100 80GB HBM3", "h100"),
+    ],
+)
+def test_the_peak_of_all_devices(monkeypatch, kind, name):
+    monkeypatch.setattr(jax, "devices", lambda: [Chip(kind)] * 4)
+    expected = 4 * cost.DEVICES[name].peak["bfloat16"]
+    assert cost.peak_here("bfloat16") == expected
+    assert cost.peak_here("float8") is None
+
+
+def test_the_peak_of_what_nobody_knows(monkeypatch):
+    monkeypatch.setattr(jax, "devices", lambda: [Chip("abacus", "gpu")])
+    assert cost.peak_here("float32") is None
