@@ -25,6 +25,8 @@ class Recipe:
     drop_path_rate: float | None = None
     """Probability to leave out the last block (stochastic depth), for networks that
     can; None for the network's own."""
+    remat: bool = False
+    """Computes what is inside a block again in the backward pass, for memory."""
 
     epochs: int = 45
     """How often to go through the training images."""
@@ -48,6 +50,8 @@ class Recipe:
     """Decay of the gradient's running average."""
     weight_decay: float = 5e-3
     """With `sgd`, a step shrinks kernels by this times the learning rate."""
+    layer_decay: float = 1.0
+    """Factor on the learning rate from each block to the one before it."""
     clip_norm: float = 0.0
     """Longer gradients are shortened to this norm; 0 leaves them alone."""
     ema_decay: float = 0.0
@@ -90,7 +94,7 @@ class Recipe:
         positive = ("image_size", "epochs", "batch_size", "learning_rate")
         shares = ("label_smoothing", "ema_decay", "erasing", "momentum")
         counts = ("mixup", "cutmix", "clip_norm", "rand_augment", "weight_decay")
-        parts = ("eval_crop",)
+        parts = ("eval_crop", "layer_decay")
         train.check_numbers(self, "must be positive", lambda x: x > 0, positive)
         train.check_numbers(self, "must be in [0, 1)", lambda x: 0 <= x < 1, shares)
         train.check_numbers(self, "must not be negative", lambda x: x >= 0, counts)
@@ -106,11 +110,12 @@ class Recipe:
           axis_name: axis of the devices that share BatchNorm's statistics.
 
         Raises:
-          UserError: if there is no such network, or it has no stochastic depth.
+          UserError: if there is no such network, or it lacks what an option is about.
         """
-        plain = registry.create(self.model)
-        if self.drop_path_rate is not None and not hasattr(plain, "drop_path_rate"):
-            raise errors.UserError(f"{self.model} has no stochastic depth")
+        for name in self.options():
+            if not hasattr(registry.create(self.model), name):
+                option = f"--{name.replace('_', '-')}"
+                raise errors.UserError(f"{option} means nothing to {self.model}")
         return registry.create(
             self.model, num_classes=num_classes, axis_name=axis_name, **self.options()
         )
@@ -123,6 +128,8 @@ class Recipe:
         }
         if self.drop_path_rate is not None:
             options["drop_path_rate"] = self.drop_path_rate
+        if self.remat:
+            options["remat"] = True
         return options
 
     def create_schedule(self, steps_per_epoch: int) -> optax.Schedule:
@@ -146,6 +153,7 @@ class Recipe:
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
+            layer_decay=self.layer_decay,
         )
 
     def init_options(self) -> dict[str, bool]:

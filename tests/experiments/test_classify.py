@@ -133,9 +133,9 @@ def test_same_seed_gives_the_same_bits_and_another_seed_does_not(
     [
         *(
             pytest.param(m, marks=pytest.mark.slow)
-            for m in ("at once", "config", "saved")
+            for m in ("at once", "config", "saved", "epoch")
         ),
-        *("saving", "epoch"),
+        "saving",
     ],
 )
 def test_a_killed_run_continues_to_the_same_bits(smoke_run, data_dir, tmp_path, moment):
@@ -159,7 +159,13 @@ def test_a_killed_run_continues_to_the_same_bits(smoke_run, data_dir, tmp_path, 
     assert [r["step"] for r in records] == [4, 4, 8, 8]
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    "number, status",
+    [
+        (signal.SIGTERM, 0),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
+)
 def test_a_stopped_run_prints_the_command_that_continues_it(
     smoke_run, data_dir, tmp_path, number, status
 ):
@@ -283,7 +289,8 @@ def test_a_student_learns_from_a_run(smoke_run, data_dir, tmp_path):
     """By hints and answers; stops early; is traced; its weights are a model again."""
     run_dir = tmp_path / "run"
     teacher = str(smoke_run[0] / "model.safetensors")
-    options = "--hint stage2 --hint-epochs 1 --patience 1 --profile 2 --dtype float16"
+    options = "--hint stage2 --hint-epochs 1 --patience 1 --profile 2 --dtype float16 "
+    options += "--mixup 0.2 --ema-decay 0.9 --micro-batches 2 --rand-augment 5"
     finish(start(data_dir, run_dir, "--teacher", teacher, *options.split()))
     found, train_log = results(run_dir), read_metrics(run_dir)
     assert found["speed"]["images_per_second"] > 0
@@ -306,10 +313,8 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["pmap", *(pytest.param(n, marks=pytest.mark.slow) for n in [*RECIPES][1:])],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
 def test_recipes_run(data_dir, tmp_path, name):
     run_dir = tmp_path / "run"
     finish(start(data_dir, run_dir, *RECIPES[name].split()))
@@ -355,7 +360,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
         (["--hint", "stage2"], "--hint needs a teacher"),
         (["--teacher", "no.safetensors"], "no.safetensors"),
         (["--drop-factor", "0"], "the rate cannot drop at (0.5, 0.75) of the run by"),
-        (["--drop-path-rate", "0.1"], "resnet20_cifar has no stochastic depth"),
+        (["--drop-path-rate", "0.1"], "--drop-path-rate means nothing to resnet"),
         (
             ["--coordinator", "here", "--num-processes", "2"],
             "the coordinator is 'here'; it has to be address:port, or auto",

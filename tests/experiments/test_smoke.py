@@ -59,6 +59,7 @@ def test_benchmark_ops(tmp_path, capsys):
         assert len(picture.getcolors(10**6)) > 100
 
 
+@pytest.mark.slow
 def test_benchmark_train(tmp_path, data_dir, capsys):
     config = benchmark_train.PRESETS["smoke"]
     config = dataclasses.replace(config, out=tmp_path, data_dir=data_dir)
@@ -166,6 +167,7 @@ def test_receptive_field(tmp_path, capsys):
         assert len(picture.getcolors(10**6)) > 100
 
 
+@pytest.mark.slow
 def test_cross_validate(data_dir, capsys):
     accuracies = smoke(cross_validate, data_dir)
     assert [len(values) for values in accuracies.values()] == [2]
