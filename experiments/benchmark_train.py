@@ -33,7 +33,7 @@ import rich.console
 from timing import Run, clock, machine
 
 import cnnjax
-from cnnjax import cli, data, train
+from cnnjax import cli, data, errors, train
 
 
 class Case(NamedTuple):
@@ -98,6 +98,8 @@ def main(config: Config) -> dict[str, Any]:
     """Times, prints and writes; returns what the JSON file holds."""
     rows = []
     for name in config.models:
+        if name not in CASES:
+            raise errors.unknown("model", name, CASES)
         rows.append(measure(name, config))
         times = rows[-1]["step_ms"].items()
         print(name, *(f"{other} {time:.1f} ms" for other, time in times), flush=True)

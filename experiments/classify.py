@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import classify_report
+import flax.errors
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import rich.console
 
 from cnnjax import cli, cost, data, errors, train, weights
@@ -85,6 +86,7 @@ def published(name: str) -> Config:
 
 PRESETS = {
     "default": Config(),
+    "best": Config(preset="best", image_size=16),  # Chosen by `cross_validate.py`.
     "smoke": Config(
         preset="smoke",
         train_split="train[:128]",
@@ -166,7 +168,8 @@ def main(config: Config) -> dict[str, Any]:
         distillation=distillation,
         micro_batches=config.micro_batches,
     )
-    eval_step = strategy.compile_evaluation(functools.partial(train.eval_step, model))
+    student = config.create_model(num_classes=num_classes)
+    eval_step = strategy.compile_evaluation(functools.partial(train.eval_step, student))
 
     def evaluate(source: data.ImageSource, state: train.TrainState):
         held_out = data.eval_batches(
@@ -175,9 +178,9 @@ def main(config: Config) -> dict[str, Any]:
             crop=config.eval_crop,
             **batching,
         )
-        return train.run_eval(eval_step, state, held_out, strategy.mesh)
+        return train.run_eval(eval_step, student_of(state), held_out, strategy.mesh)
 
-    state = parallel.replicate(jax.jit(init)(image), strategy.mesh)
+    state = jax.jit(init, out_shardings=strategy.shardings(shapes))(image)
     stopping = train.EarlyStopping(config.patience)
     with contextlib.ExitStack() as stack:
         checkpointer = stack.enter_context(
@@ -186,6 +189,7 @@ def main(config: Config) -> dict[str, Any]:
         earlier = 0.0
         if restored := checkpointer.restore(state):
             state, document = restored
+            del restored  # Large, and in the devices' memory.
             earlier = document["seconds"]
             stopping = train.EarlyStopping(**document["stopping"])
             done = int(state.step) == num_steps or stopping.over
@@ -203,12 +207,13 @@ def main(config: Config) -> dict[str, Any]:
             augment_bytes=on_bytes,
             **batching,
         )
-        placed = strategy.place(state)
+        first_step = int(state.step)
+        state = strategy.place(state)
         step = stack.enter_context(
             train.profiled(
-                strategy.compile(train_step, placed),
+                strategy.compile(train_step, state),
                 run_dir / "profile",
-                skipped=min(10, max(0, num_steps - int(state.step) - config.profile)),
+                skipped=min(10, max(0, num_steps - first_step - config.profile)),
                 count=config.profile if writes else 0,
             )
         )
@@ -219,7 +224,7 @@ def main(config: Config) -> dict[str, Any]:
             train.RunLog(
                 log_dir,
                 console=console,
-                start_step=int(state.step),
+                start_step=first_step,
                 num_steps=num_steps,
                 steps_per_epoch=steps_per_epoch,
                 batch_size=config.batch_size,
@@ -228,7 +233,7 @@ def main(config: Config) -> dict[str, Any]:
         try:
             state = train.fit(
                 step,
-                placed,
+                state,
                 batches,
                 step_key,
                 num_steps=num_steps,
@@ -253,28 +258,31 @@ def main(config: Config) -> dict[str, Any]:
             restored = checkpointer.restore(state, checkpointer.best_step())
             state = restored[0] if restored else state
 
-    state = parallel.replicate(state, strategy.mesh)
-    metrics, logits = evaluate(test_source, state)
+    metrics, predictions = evaluate(test_source, state)
+    speed = log.speed()
+    finished = run_dir / "results.json"
+    if not speed and finished.exists():  # A run that had been finished before.
+        speed = json.loads(finished.read_text())["speed"]
+    variables = parallel.replicate(student_of(state), strategy.mesh)
     results = {
         "test_accuracy": metrics["accuracy"],
         "test_loss": metrics["loss"],
         "test_images": len(test_source),
         "validation_accuracy": evaluate(validation_source, state)[0]["accuracy"],
         "seconds": earlier + time.monotonic() - start,
-        "speed": log.speed(),
-        "utilisation": utilisation(config, image, log.speed()),
+        "speed": speed,
+        "utilisation": utilisation(student, image, config.dtype, speed),
         "seed": config.seed,
         "num_params": num_params,
-        "num_steps": num_steps,
-        "params_sha256": train.fingerprint(state.params),
+        "num_steps": int(state.step),
+        "params_sha256": train.fingerprint(variables.params),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "versions": train.versions(),
         "config": settings,
     }
     if writes:
-        save(config, state, num_classes, run_dir / "model.safetensors")
-        predictions = np.argmax(np.concatenate(logits)[: len(test_source)], axis=-1)
-        classify_report.draw(run_dir, test_source, predictions)
+        save(config, variables, num_classes, run_dir / "model.safetensors")
+        classify_report.draw(run_dir, test_source, predictions[: len(test_source)])
         train.write_json(run_dir / "results.json", results)
         console.print(classify_report.table(results, run_dir))
     return results
@@ -289,6 +297,8 @@ def check(config: Config) -> None:
     check_numbers(config, "must be positive", lambda x: x > 0, ("temperature",))
     if config.hint and config.teacher is None:
         raise errors.UserError("--hint needs a teacher: add --teacher")
+    if bool(config.hint) != bool(config.hint_epochs):
+        raise errors.UserError("--hint and --hint-epochs need each other")
 
 
 def taught(config: Config, model: Any, image: jax.Array, steps_per_epoch: int) -> Any:
@@ -300,7 +310,18 @@ def taught(config: Config, model: Any, image: jax.Array, steps_per_epoch: int) -
     def answer(images: jax.Array) -> Any:
         return teacher.apply(variables, images)
 
-    logits, endpoints = jax.eval_shape(answer, image)
+    kept = weights.preprocessing(config.model, str(config.teacher))
+    if {*kept.mean, *kept.std} != {0.5}:
+        raise errors.UserError(
+            f"{config.teacher} wants images of mean {kept.mean} and deviation "
+            f"{kept.std}; those of a run here are in [-1, 1]"
+        )
+    try:
+        logits, endpoints = jax.eval_shape(answer, image)
+    except flax.errors.ScopeParamShapeError as error:
+        raise errors.UserError(
+            f"{config.teacher} does not take images of shape {image.shape[1:]}"
+        ) from error
     if logits.shape[-1] != model.num_classes:
         raise errors.UserError(
             f"{config.teacher} knows {logits.shape[-1]} classes, the data set has "
@@ -310,6 +331,8 @@ def taught(config: Config, model: Any, image: jax.Array, steps_per_epoch: int) -
         if config.hint not in endpoints:
             raise errors.unknown("endpoint of the teacher", config.hint, endpoints)
         features = tuple(endpoints[config.hint].shape[1:])
+        if len(features) != 3:
+            raise errors.UserError(f"endpoint {config.hint} has no maps to resemble")
         model = train.Hinted(model, config.hint, features)
     return model, train.Distillation(
         answer,
@@ -321,27 +344,35 @@ def taught(config: Config, model: Any, image: jax.Array, steps_per_epoch: int) -
 
 
 def utilisation(
-    config: Config, image: jax.Array, speed: dict[str, float]
+    model: nn.Module, image: jax.Array, dtype: str, speed: dict[str, float]
 ) -> float | None:
     """Returns the network's products as a share of what the devices can do.
 
     Those of a step are three times those of its forward pass.
     """
-    peak = cost.peak_here(config.dtype)
+    peak = cost.peak_here(dtype)
     if peak is None or not speed:
         return None
-    macs = cost.analyze(config.create_model(num_classes=10), image.shape).macs
+    macs = cost.analyze(model, image.shape).macs
     return 3 * 2 * macs * speed["images_per_second"] / peak
+
+
+def student_of(state: train.TrainState) -> train.TrainState:
+    """Returns the state of the network without a hint's regressor."""
+    trees = {
+        name: getattr(state, name) for name in ("params", "batch_stats", "ema_params")
+    }
+    bare = {name: tree.get("student", tree) for name, tree in trees.items()}
+    return dataclasses.replace(state, opt_state={}, **bare)
 
 
 def save(config: Config, state: train.TrainState, num_classes: int, path: Path) -> None:
     """Writes the network, its weights and how it wants its images, in one file."""
-    variables = {"params": state.eval_params, "batch_stats": state.batch_stats}
     half = (0.5, 0.5, 0.5)
     weights.save(
         path,
         config.model,
-        {name: tree.get("student", tree) for name, tree in variables.items()},
+        {"params": state.eval_params, "batch_stats": state.batch_stats},
         preprocessing=weights.Preprocessing(
             config.eval_size or config.image_size, config.eval_crop, mean=half, std=half
         ),

@@ -41,11 +41,8 @@ RECIPES = {
     "16 pixels": {"image_size": 16},
     "16 pixels, average": {"image_size": 16, "ema_decay": 0.99},
     "16 pixels, smooth": {"image_size": 16, "label_smoothing": 0.1},
-    "16 pixels, smooth, average": {
-        "image_size": 16,
-        "label_smoothing": 0.1,
-        "ema_decay": 0.99,
-    },
+    "16 pixels, mixup": {"image_size": 16, "mixup": 0.2},
+    "16 pixels, 90 epochs": {"image_size": 16, "epochs": 90},
     "twice the augmentation": {
         "rotation": 20.0,
         "scale": 0.2,

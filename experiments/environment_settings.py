@@ -23,7 +23,7 @@ import rich.table
 from timing import clock
 
 import cnnjax
-from cnnjax import cli
+from cnnjax import cli, errors
 
 
 # Blocks of more than 128 KB (32 MB at the most) are mapped anew at each call, and the
@@ -77,6 +77,13 @@ def main(config: Config) -> dict[str, dict[str, float]]:
     if config.worker:
         print(json.dumps(step_time(config.worker, config)))
         return {}
+    for kind, names, known in (
+        ("model", config.models, benchmark_train.CASES),
+        ("setting", config.settings, SETTINGS),
+    ):
+        for name in names:
+            if name not in known:
+                raise errors.unknown(kind, name, known)
     medians = {name: measure(name, config) for name in config.models}
     table = rich.table.Table("setting", *config.models)
     for setting in config.settings:
@@ -97,6 +104,7 @@ def measure(name: str, config: Config) -> dict[str, float]:
     times: dict[str, list[float]] = {setting: [] for setting in config.settings}
     command = [sys.executable, __file__, "--worker", name]
     command += ["--preset", config.preset, "--rounds", str(config.rounds)]
+    command += ["--image-size", str(config.image_size)]
     for _ in range(config.turns):
         for setting, found in times.items():
             done = subprocess.run(

@@ -2,13 +2,16 @@
 
 import dataclasses
 import logging
+import os
 import shlex
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Protocol, TypeVar, runtime_checkable
 
+import jax
 import tyro
 
 from cnnjax import errors
@@ -75,6 +78,8 @@ def run(
 
     The status is 0 after success and after SIGTERM (pre-emption is no failure), 130
     after Ctrl-C, and 2 after a mistake of the user's, which is printed as one line.
+    Where several processes train together, one that fails leaves at once: the others
+    miss it half a minute later, and fail, too.
     """
 
     def stop(number: int, _: Any) -> None:
@@ -87,7 +92,21 @@ def run(
             main(parse(presets, sys.argv[1:], description))
     except Interrupted as error:
         sys.exit(130 if error.signal_number == signal.SIGINT else 0)
+    except BaseException as error:
+        if jax.distributed.is_initialized():
+            _leave(error)
+        raise
     sys.exit(0)
+
+
+def _leave(error: BaseException) -> NoReturn:
+    """Exits without waiting for other processes, who wait for this one."""
+    status = error.code if isinstance(error, SystemExit) else 1
+    if not isinstance(error, SystemExit):
+        traceback.print_exception(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else 1)
 
 
 def resume_command(run_dir: Path) -> str:

@@ -56,7 +56,8 @@ PUBLISHED = {
         ),
     ),
     "wide_resnet_cifar": Published(
-        "Zagoruyko and Komodakis, 2016, https://arxiv.org/abs/1605.07146, section 3",
+        "Zagoruyko and Komodakis, 2016, https://arxiv.org/abs/1605.07146, section 3; "
+        "the frame is black, not a reflection",
         "cifar10",
         dataclasses.replace(
             _CIFAR,
@@ -105,7 +106,7 @@ PUBLISHED = {
     ),
     "strikes_back_a1": Published(
         "Wightman et al., 2021, https://arxiv.org/abs/2110.00476, table 2; without "
-        "repeated augmentation and rounding of mixed labels; the network's drop path",
+        "repeated augmentation, rounding of mixed labels and stochastic depth (0.05)",
         "imagenet2012",
         dataclasses.replace(
             _STRIKES_BACK,
@@ -151,7 +152,8 @@ PUBLISHED = {
         ),
     ),
     "efficientnet_b0": Published(
-        "Tan and Le, 2019, https://arxiv.org/abs/1905.11946, section 5.2",
+        "Tan and Le, 2019, https://arxiv.org/abs/1905.11946, section 5.2, "
+        "and for the batch, the epochs, warm-up and average the authors' code",
         "imagenet2012",
         dataclasses.replace(
             _IMAGENET,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from math import inf
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -91,14 +92,18 @@ class Recipe:
 
     def check_recipe(self) -> None:
         """Raises a UserError that names the first number out of its range."""
-        positive = ("image_size", "epochs", "batch_size", "learning_rate")
+        positive = ("image_size", "eval_size", "epochs", "batch_size", "learning_rate")
         shares = ("label_smoothing", "ema_decay", "erasing", "momentum")
-        counts = ("mixup", "cutmix", "clip_norm", "rand_augment", "weight_decay")
-        parts = ("eval_crop", "layer_decay")
-        train.check_numbers(self, "must be positive", lambda x: x > 0, positive)
-        train.check_numbers(self, "must be in [0, 1)", lambda x: 0 <= x < 1, shares)
-        train.check_numbers(self, "must not be negative", lambda x: x >= 0, counts)
-        train.check_numbers(self, "must be in (0, 1]", lambda x: 0 < x <= 1, parts)
+        amounts = ("mixup", "cutmix", "clip_norm", "weight_decay", "warmup_epochs")
+        amounts += ("rotation", "scale", "shear", "shift")
+        for demand, holds, names in (
+            ("must be positive", lambda x: 0 < x < inf, positive),
+            ("must be in [0, 1)", lambda x: 0 <= x < 1, (*shares, "drop_path_rate")),
+            ("must not be negative", lambda x: 0 <= x < inf, amounts),
+            ("must be in [0, 10]", lambda x: 0 <= x <= 10, ("rand_augment",)),
+            ("must be in (0, 1]", lambda x: 0 < x <= 1, ("eval_crop", "layer_decay")),
+        ):
+            train.check_numbers(self, demand, holds, names)
 
     def create_model(
         self, *, num_classes: int, axis_name: str | None = None

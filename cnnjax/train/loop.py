@@ -159,7 +159,7 @@ def fit(
 
 def run_eval(
     eval_step: EvalStep, state: TrainState, batches: Iterable[Any], mesh: Mesh
-) -> tuple[dict[str, float], list[jax.Array]]:
+) -> tuple[dict[str, float], np.ndarray]:
     """Goes through a split once.
 
     Args:
@@ -169,12 +169,14 @@ def run_eval(
       mesh: the devices that share each batch.
 
     Returns:
-      The metrics of the whole split; and the logits of each batch, padding included.
+      The metrics of the whole split; and the class with the largest logit of each
+      image, those of the last batch's padding included.
     """
     totals: dict[str, Mean] = {}
-    logits = []
+    predictions = []
     for batch in batches:
         metrics, batch_logits = eval_step(state, parallel.shard_batch(batch, mesh))
         totals = {k: totals[k] + m for k, m in metrics.items()} if totals else metrics
-        logits.append(batch_logits)
-    return {name: mean.compute() for name, mean in totals.items()}, logits
+        predictions.append(np.argmax(batch_logits, axis=-1))
+    metrics = {name: mean.compute() for name, mean in totals.items()}
+    return metrics, np.concatenate(predictions)

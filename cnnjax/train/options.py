@@ -45,17 +45,23 @@ class RunOptions:
 
     def check_run(self) -> None:
         """Raises a UserError that names the first number out of its range."""
-        positive, counts = ("keep", "micro_batches"), ("patience", "profile")
+        positive, counts = ("keep", "micro_batches"), ("patience", "profile", "seed")
         check_numbers(self, "must be positive", lambda x: x > 0, positive)
         check_numbers(self, "must not be negative", lambda x: x >= 0, counts)
         if self.coordinator and self.run_dir is None:
             raise errors.UserError("several processes need one folder: add --run-dir")
+        if not self.coordinator and (self.num_processes, self.process_id) != (1, 0):
+            raise errors.UserError("several processes need a --coordinator")
+        if self.local_batch_norm and self.parallel not in ("shard_map", "pmap"):
+            raise errors.UserError("--local-batch-norm is for shard_map and pmap alone")
 
 
 def check_numbers(
     options: Any, demand: str, holds: Callable[[Any], bool], names: Sequence[str]
 ) -> None:
     """Raises a UserError for the first option of which something does not hold.
+
+    None holds for every demand.
 
     Args:
       options: a dataclass.
@@ -64,6 +70,7 @@ def check_numbers(
       names: the options' names.
     """
     for name in names:
-        if not holds(value := getattr(options, name)):
+        value = getattr(options, name)
+        if value is not None and not holds(value):
             option = f"--{name.replace('_', '-')}"
             raise errors.UserError(f"{option} is {value}; it {demand}")

@@ -45,6 +45,10 @@ class Strategy:
     def __init__(self) -> None:
         self.mesh = data_mesh()
 
+    def shardings(self, state: PyTree) -> PyTree:
+        """Returns where each array of a global state is kept; only shapes matter."""
+        return jax.tree.map(self._sharding, state)
+
     def place(self, state: PyTree) -> PyTree:
         """Returns a copy of the state where the step wants it.
 
@@ -105,8 +109,8 @@ class FullySharded(Strategy):
 
     def compile(self, step: Step, state: PyTree) -> Step:
         """Compiles; the state stays spread."""
-        placed = jax.tree.map(self._sharding, state)
-        return jax.jit(step, donate_argnums=0, out_shardings=(placed, None))
+        shardings = (self.shardings(state), None)
+        return jax.jit(step, donate_argnums=0, out_shardings=shardings)
 
     def _sharding(self, x: Any) -> NamedSharding:
         count = self.mesh.size

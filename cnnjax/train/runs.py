@@ -17,8 +17,10 @@ from cnnjax import errors
 
 CONFIG = "config.json"
 # Where a run lives and how it was started say nothing about its result.
-NOT_COMPARED = ("run_dir", "resume", "data_dir", "profile")
-NOT_COMPARED += ("coordinator", "num_processes", "process_id")
+NOT_COMPARED = ("run_dir", "resume", "data_dir", "profile", "keep")
+# Nor does, up to the order of sums, who shares the work.
+NOT_COMPARED += ("coordinator", "num_processes", "process_id", "parallel")
+NOT_COMPARED += ("micro_batches",)
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -58,7 +58,8 @@ def train_step(
     Returns:
       The state after the update, and scalar metrics: loss and accuracy before it, and
       the norm of the gradient. If the state has a `loss_scale` and a scaled gradient
-      overflows, the update is left out (norm 0) and the scale is halved.
+      overflows, the update is left out (norm 0; schedules do not advance) and the scale
+      is halved.
     """
     key = jax.random.fold_in(key, state.step)
     if axis_name is not None:
@@ -96,6 +97,7 @@ def train_step(
         batch,
         dropout_key,
         micro_batches,
+        axis_name,
     )
     if axis_name is not None:
         found, batch_stats = jax.lax.pmean((found, batch_stats), axis_name)
@@ -154,11 +156,18 @@ def _accumulate(
     batch: Batch,
     key: Array,
     count: int,
+    axis_name: str | None,
 ) -> tuple[PyTree, PyTree, PyTree]:
     """Returns what `gradient` returns for a batch, of which it sees parts.
 
     The statistics go from part to part; those of the last one are returned.
     """
+    # A loop's statistics have to be of one type: of each device, even if all are alike.
+    here = 0 if axis_name is None else 0 * jax.lax.axis_index(axis_name)
+
+    def of_device(stats):
+        return jax.tree.map(lambda x: x + jnp.asarray(here, x.dtype), stats)
+
     if count == 1:
         return gradient(batch_stats, batch, key)
     parts = jax.tree.map(lambda x: x.reshape(-1, count, *x.shape[1:]), batch)
@@ -167,9 +176,11 @@ def _accumulate(
     def one(batch_stats, i):
         part = jax.tree.map(lambda x: x[:, i], parts)
         found, batch_stats, scaling = gradient(batch_stats, part, keys[i])
-        return batch_stats, (found, scaling)
+        return of_device(batch_stats), (found, scaling)
 
-    batch_stats, (found, scaling) = jax.lax.scan(one, batch_stats, jnp.arange(count))
+    batch_stats, (found, scaling) = jax.lax.scan(
+        one, of_device(batch_stats), jnp.arange(count)
+    )
     found = jax.tree.map(lambda x: jnp.mean(x, axis=0), found)
     scaling = jax.tree.map(lambda x: jnp.min(x, axis=0), scaling)
     return found, batch_stats, scaling

@@ -75,8 +75,11 @@ def fingerprint(run_dir):
     return results(run_dir)["params_sha256"]
 
 
-def start_two(data_dir, run_dir, *more):
-    """Starts a run of two processes with two devices each; the first one logs."""
+def start_two(data_dir, run_dir, *more, last=()):
+    """Starts a run of two processes with two devices each; the first one logs.
+
+    The second has more arguments, `last`.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -84,8 +87,8 @@ def start_two(data_dir, run_dir, *more):
     folders = run_dir, run_dir.with_name("same")
     folders[1].symlink_to(run_dir)  # So that each has a log of its own.
     return [
-        start(data_dir, folder, *together, "--process-id", str(i), *more)
-        for i, folder in enumerate(folders)
+        start(data_dir, folder, *together, "--process-id", str(i), *more, *extra)
+        for i, (folder, extra) in enumerate(zip(folders, ((), last), strict=True))
     ]
 
 
@@ -273,6 +276,16 @@ def test_a_killed_process_ends_the_run_and_resuming_goes_on(data_dir, tmp_path, 
 
 
 @pytest.mark.slow
+def test_an_error_of_one_process_ends_all(data_dir, tmp_path):
+    run_dir = tmp_path / "run"
+    runs = start_two(data_dir, run_dir, "--epochs", "400", last=("--teacher", "none"))
+    begun = time.monotonic()
+    assert "error: " in finish(runs[1], 2)
+    assert runs[0][0].wait(timeout=120) != 0
+    assert time.monotonic() - begun < 120  # Both have to start first.
+
+
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(smoke_run, data_dir, tmp_path):
     run_dir = tmp_path / "run"
     shutil.copytree(smoke_run[0], run_dir)
@@ -290,9 +303,14 @@ def test_a_student_learns_from_a_run(smoke_run, data_dir, tmp_path):
     run_dir = tmp_path / "run"
     teacher = str(smoke_run[0] / "model.safetensors")
     options = "--hint stage2 --hint-epochs 1 --patience 1 --profile 2 --dtype float16 "
+    options += "--eval-size 16 "
     options += "--mixup 0.2 --ema-decay 0.9 --micro-batches 2 --rand-augment 5"
     finish(start(data_dir, run_dir, "--teacher", teacher, *options.split()))
     found, train_log = results(run_dir), read_metrics(run_dir)
+    validation = {
+        r["step"]: r["accuracy"] for r in train_log if r["split"] == "validation"
+    }
+    assert validation[found["num_steps"]] == max(validation.values())
     assert found["speed"]["images_per_second"] > 0
     assert any((run_dir / "profile").rglob("*.xplane.pb"))
     assert all(0 < r["loss_scale"] <= 2**16 for r in train_log if r["split"] == "train")
@@ -358,6 +376,14 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
         (["--learning-rate", "nan"], "--learning-rate is nan; it must be positive"),
         (["--patience", "-1"], "--patience is -1; it must not be negative"),
         (["--hint", "stage2"], "--hint needs a teacher"),
+        (["--hint-epochs", "1"], "--hint and --hint-epochs need each other"),
+        (["--local-batch-norm"], "--local-batch-norm is for shard_map and pmap alone"),
+        (["--process-id", "1"], "several processes need a --coordinator"),
+        (["--rand-augment", "25"], "--rand-augment is 25.0; it must be in [0, 10]"),
+        (["--rotation", "nan"], "--rotation is nan; it must not be negative"),
+        (["--seed", "-1"], "--seed is -1; it must not be negative"),
+        (["--eval-size", "-1"], "--eval-size is -1; it must be positive"),
+        (["--learning-rate", "inf"], "--learning-rate is inf; it must be positive"),
         (["--teacher", "no.safetensors"], "no.safetensors"),
         (["--drop-factor", "0"], "the rate cannot drop at (0.5, 0.75) of the run by"),
         (["--drop-path-rate", "0.1"], "--drop-path-rate means nothing to resnet"),

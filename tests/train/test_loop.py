@@ -1,5 +1,6 @@
 """The loop: evaluates, saves, stops when asked to, and refuses to go on with NaN."""
 
+import dataclasses
 import functools
 import os
 import signal
@@ -128,7 +129,8 @@ def test_early_stopping(run, tmp_path):
     )
     assert int(state.step) == 8 == saved_steps(tmp_path)[-1]
     assert stopping == train.EarlyStopping(1, best=0.5, since=1)
-    assert int(run(on_step=pytest.fail, stopping=stopping).step) == 8
+    again = train.EarlyStopping(**dataclasses.asdict(stopping))  # As JSON keeps it.
+    assert int(run(on_step=pytest.fail, stopping=again).step) == 8
 
 
 def test_early_stopping_counts_from_the_best():

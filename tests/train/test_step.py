@@ -161,6 +161,20 @@ def test_parts_of_a_batch_on_several_devices(expected):
     assert_close(found[0], jax.device_get(found[1]))
 
 
+def test_parts_of_a_batch_with_statistics_of_each_device():
+    """Of two parts of two devices each, as one device would have them, averaged."""
+    strategy = parallel.create_strategy("shard_map")
+    step, state = build()  # No axis: each device normalises by its own images.
+    step = functools.partial(step, axis_name="batch", micro_batches=2)
+    placed = strategy.place(state)
+    batch = strategy.shard(jax.device_get(BATCH))
+    found, metrics = strategy.compile(step, placed)(placed, batch, KEY)
+    assert np.isfinite(metrics["loss"])
+    before, after = state.batch_stats, jax.device_get(found.batch_stats)
+    with pytest.raises(AssertionError):
+        chex.assert_trees_all_close(before, after)
+
+
 def test_label_smoothing():
     _, metrics = probe(label_smoothing=0.1)[0]
     (_, plain), state = probe()
