@@ -1,7 +1,7 @@
 """What settings of the environment do to the time of a training step.
 
-Claim: on a Linux CPU, telling glibc to keep large blocks makes steps with large arrays
-faster; nothing here is set behind the user's back. The table is in `docs/training.md`.
+Claim: none yet; it measures whether telling glibc to keep large blocks, or XLA to call
+other libraries, makes steps faster. Nothing here is set behind the user's back.
 
     python experiments/environment_settings.py
 

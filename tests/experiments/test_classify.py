@@ -84,7 +84,7 @@ def start_two(data_dir, run_dir, *more, last=()):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     together = ("--coordinator", f"127.0.0.1:{port}", "--num-processes", "2")
-    folders = run_dir, run_dir.with_name("same")
+    folders = run_dir, run_dir.with_name(f"{run_dir.name}-too")
     folders[1].symlink_to(run_dir)  # So that each has a log of its own.
     return [
         start(data_dir, folder, *together, "--process-id", str(i), *more, *extra)
