@@ -103,6 +103,7 @@ def test_catalogue(tmp_path):
     assert json.loads(config.out.read_text()) == rows
 
 
+@pytest.mark.slow  # The next one does the same with deeper networks.
 def test_compile_depth(capsys):
     ratio = compile_depth.main(compile_depth.PRESETS["smoke"])
     assert 0 < ratio < 10
