@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cnnjax import cli as cli
     from cnnjax import cost as cost
     from cnnjax import data as data
+    from cnnjax import inference as inference
     from cnnjax import metrics as metrics
     from cnnjax import models as models
     from cnnjax import nn as nn
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = "cli cost data metrics models nn ops plots recipes train weights".split()
+_ROOMS = "cli cost data inference metrics models nn ops plots recipes train".split()
+_ROOMS += ["weights"]
 
 
 def __getattr__(name: str):

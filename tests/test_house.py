@@ -15,14 +15,16 @@ PACKAGE = Path(cnnjax.__file__).parent
 # What each room may import of cnnjax, besides itself and `errors`.
 ALLOWED = {
     "__init__": {"registry", "cli", "cost", "data", "metrics", "models", "nn", "ops"}
-    | {"plots", "recipes", "train", "weights"},
+    | {"inference", "plots", "recipes", "train", "weights"},
     "__main__": {"cli"},
     "errors": set(),
+    "trees": set(),
     "ops": set(),
     "nn": {"ops"},
     "models": {"nn", "ops"},
     "registry": {"models"},
-    "weights": {"models", "registry"},
+    "weights": {"models", "registry", "trees"},
+    "inference": {"nn", "ops", "trees", "weights"},
     "cost": {"plots"},
     "metrics": set(),
     "plots": set(),
@@ -31,7 +33,7 @@ ALLOWED = {
     "recipes": {"data", "models", "registry", "train"},
     "cli": {"data", "metrics", "models", "plots", "registry", "train"}
     | {"weights"}
-    | {"cost"},
+    | {"cost", "inference"},
 }
 
 

@@ -9,8 +9,9 @@ import flax.traverse_util
 import numpy as np
 
 from cnnjax import errors, registry
+from cnnjax.trees import few
 from cnnjax.weights._names import Name, Namer, namers
-from cnnjax.weights._shapes import few, first_kernel, shapes_of
+from cnnjax.weights._shapes import first_kernel, shapes_of
 from cnnjax.weights._stacking import unroll
 
 

@@ -13,10 +13,11 @@ import numpy as np
 
 from cnnjax import errors, registry
 from cnnjax.models import Classifier
+from cnnjax.trees import few
 from cnnjax.weights import _safetensors_file
 from cnnjax.weights._convert import Variables
 from cnnjax.weights._preprocessing import Preprocessing
-from cnnjax.weights._shapes import few, misfits
+from cnnjax.weights._shapes import misfits
 
 
 MARK = "cnnjax_model"  # What tells such a file from others: the variant's name.

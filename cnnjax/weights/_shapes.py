@@ -1,13 +1,13 @@
 """The variables that a model has, without computing them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cnnjax import trees
 from cnnjax.models import Classifier
 from cnnjax.weights._stacking import unroll
 
@@ -42,22 +42,8 @@ def misfits(model: Classifier, variables: Mapping[str, Any]) -> list[str]:
     shape = np.shape(found.get(first_kernel(model, wanted), 0))
     if len(shape) > 1 and shape[-2] != 3:
         wanted = shapes_of(model, in_channels=shape[-2])
-    problems = [f"missing {path}" for path in wanted if path not in found]
-    problems += [f"unexpected {path}" for path in found if path not in wanted]
-    problems += [
-        f"{path} has shape {np.shape(found[path])} instead of {wanted[path].shape}"
-        for path in wanted
-        if path in found and np.shape(found[path]) != wanted[path].shape
-    ]
-    return problems
-
-
-def few(names: Iterable[str], most: int = 20) -> str:
-    """Joins names for an error's line, the first ones of many."""
-    names = [*names]
-    more = f", and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return trees.differences(found, wanted)
 
 
 def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:
-    return flax.traverse_util.flatten_dict(unroll(variables), sep="/")
+    return trees.flat(unroll(variables))
