@@ -47,6 +47,16 @@ RECIPES = {
     "16 pixels, smooth": {"image_size": 16, "label_smoothing": 0.1},
     "16 pixels, mixup": {"image_size": 16, "mixup": 0.2},
     "16 pixels, 90 epochs": {"image_size": 16, "epochs": 90},
+    "16 pixels, ResNet-32": {"image_size": 16, "model": "resnet32_cifar"},
+    "16 pixels, WRN-40-1": {"image_size": 16, "model": "wrn_40_1_cifar"},
+    "16 pixels, half the augmentation": {
+        "image_size": 16,
+        "rotation": 5.0,
+        "scale": 0.05,
+        "shear": 0.05,
+        "shift": 0.05,
+    },
+    "16 pixels, decay 0.01": {"image_size": 16, "weight_decay": 1e-2},
     "twice the augmentation": {
         "rotation": 20.0,
         "scale": 0.2,

@@ -111,7 +111,7 @@ def measure(name: str, config: Config) -> dict[str, float]:
                 command,
                 env=os.environ | SETTINGS[setting],
                 check=True,
-                capture_output=True,
+                stdout=subprocess.PIPE,
                 text=True,
             )
             found.append(json.loads(done.stdout.splitlines()[-1]))

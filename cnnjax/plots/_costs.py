@@ -150,12 +150,12 @@ def scaling(
     for i, (name, points) in enumerate(curves.items()):
         chips, *both = (np.array(column) for column in zip(*points, strict=True))
         for rate, line in zip(both, ("-", "--"), strict=True):
-            style = {"color": f"C{i}", "linestyle": line, "marker": "o"}
+            style = {"color": f"C{i}", "linestyle": line}
+            style |= {"marker": "os^vDX"[i % 6], "fillstyle": "none"}
             label = name if line == "-" else None
-            rates.plot(chips, rate, label=label, markersize=4, **style)
+            rates.plot(chips, rate, label=label, **style)
             if len(chips) > 1:
-                share = rate / chips / (rate[0] / chips[0])
-                shares.plot(chips, share, markersize=4, **style)
+                shares.plot(chips, rate / chips / (rate[0] / chips[0]), **style)
     ticks = sorted({point[0] for points in curves.values() for point in points})
     for axes in (rates, shares):
         axes.set_xscale("log")
@@ -166,7 +166,7 @@ def scaling(
     rates.set(yscale="log", ylabel="images per second")
     rates.yaxis.set_major_formatter(matplotlib.ticker.EngFormatter())
     rates.legend(fontsize=7)
-    shares.set_ylabel("share of the speed per chip that the fewest have")
+    shares.set_ylabel(f"efficiency: images/s per chip, relative to {ticks[0]} chips")
     shares.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(xmax=1))
     figure.supxlabel("dashed: with the latency of the links", fontsize=8)
     figure.savefig(path)
