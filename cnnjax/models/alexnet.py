@@ -52,7 +52,7 @@ class AlexNet(Classifier, kw_only=True):
         x = out["stage2"] = pool(x)
 
         x = ops.adaptive_avg_pool2d(x, 6)
-        x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)  # The reference's order.
+        x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)  # The reference's order.
         for name in ("fc1", "fc2"):
             x = layers.dropout(self.dropout_rate)(x)
             x = nn.relu(dense(self.hidden_features, name=name)(x))

@@ -66,7 +66,7 @@ class DSN(MapClassifier, kw_only=True):
             out[f"stage{stage}"] = x
             if self.companions and self.num_classes is not None:
                 companion = layers.dense(self.num_classes, name=f"aux_head{stage}")
-                out[f"aux_logits{stage}"] = companion(response.reshape(len(x), -1))
+                out[f"aux_logits{stage}"] = companion(response.reshape(x.shape[0], -1))
         return self.classify_maps(x, out, layers.conv)
 
 

@@ -59,7 +59,7 @@ class MaxoutNet(Classifier, kw_only=True):
             x = Maxout(features, 2, conv, name=f"stage{stage}_block1")(x)
             x = out[f"stage{stage}"] = ops.max_pool2d(x, window, 2, ceil_mode=True)
 
-        x = dropout(x.reshape(len(x), -1))
+        x = dropout(x.reshape(x.shape[0], -1))
         x = Maxout(self.hidden_features, 5, layers.dense, name="fc1")(x)
         return self.classify(x, out, layers.dense, dropout)
 

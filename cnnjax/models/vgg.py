@@ -92,7 +92,7 @@ class VGG(StagedClassifier, kw_only=True):
             x = out[f"stage{stage}"] = ops.max_pool2d(x, 2)
 
         x = ops.adaptive_avg_pool2d(x, 7)
-        x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)  # The reference's order.
+        x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)  # The reference's order.
         x = nn.relu(layers.dense(self.hidden_features, name="fc1")(x))
         x = nn.relu(layers.dense(self.hidden_features, name="fc2")(dropout(x)))
         return self.classify(x, out, layers.dense, dropout)
