@@ -68,7 +68,7 @@ def conv_general_dilated(
         out_sharding: as in `jax.lax.conv_general_dilated`.
       lowering: "auto"; "lax" for XLA's own; or the name of another lowering, which is
         then used on every platform: "depthwise", "depth_multiplier", "grouped",
-        "pointwise", "patches", "im2col", "dense", "transposed".
+        "pointwise", "patches", "im2col", "winograd", "dense", "transposed".
 
     Returns:
       The output, e.g. [n, h2, w2, m].

@@ -10,6 +10,7 @@ from cnnjax.ops._lowerings._grouped import GROUPED
 from cnnjax.ops._lowerings._im2col import IM2COL
 from cnnjax.ops._lowerings._pointwise import PATCHES, POINTWISE
 from cnnjax.ops._lowerings._transposed import TRANSPOSED
+from cnnjax.ops._lowerings._winograd import WINOGRAD
 from cnnjax.ops._primitive import LOWERINGS
 
 
@@ -21,6 +22,7 @@ LOWERINGS |= {
     "pointwise": POINTWISE,
     "patches": PATCHES,
     "im2col": IM2COL,
+    "winograd": WINOGRAD,
     "dense": DENSE,
     "lax": LAX,
 }
