@@ -9,6 +9,7 @@ from cnnjax.weights._pretrained import imagenet_class_names as imagenet_class_na
 from cnnjax.weights._saved import is_saved as is_saved
 from cnnjax.weights._saved import restore as restore
 from cnnjax.weights._saved import save as save
+from cnnjax.weights._saved import saved_name as saved_name
 from cnnjax.weights._shapes import shapes_of as shapes_of
 from cnnjax.weights._stacking import roll as roll
 from cnnjax.weights._stacking import unroll as unroll

@@ -57,5 +57,8 @@ def save(
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.part")
     contiguous = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
-    safetensors.numpy.save_file(contiguous, scratch, dict(metadata))
-    os.replace(scratch, path)
+    try:
+        safetensors.numpy.save_file(contiguous, scratch, dict(metadata))
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)

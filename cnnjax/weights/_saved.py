@@ -18,9 +18,11 @@ from cnnjax.weights import _safetensors_file
 from cnnjax.weights._convert import Variables
 from cnnjax.weights._preprocessing import Preprocessing
 from cnnjax.weights._shapes import misfits
+from cnnjax.weights._storage import compress, expand
 
 
 MARK = "cnnjax_model"  # What tells such a file from others: the variant's name.
+_STORAGE = "cnnjax_storage"
 _DTYPES = ("dtype", "param_dtype")  # The fields that JSON has no value for.
 
 
@@ -30,6 +32,7 @@ def save(
     variables: Mapping[str, Any],
     *,
     preprocessing: Preprocessing | None = None,
+    storage: str | None = None,
     **options: Any,
 ) -> None:
     """Writes a model and its weights into one file, whole or not at all.
@@ -40,11 +43,14 @@ def save(
       variables: {"params": …, "batch_stats": …} of
         `cnnjax.create(name, **options)`.
       preprocessing: what images have to go through, if it should be kept.
+      storage: what kernels are kept in: "bfloat16", a half of float32's bytes; or
+        "int8", a quarter, with a scale per output channel. `restore` makes float32 of
+        them again. None keeps them as they are.
       **options: of the model. Functions cannot be kept; give them to `restore`.
 
     Raises:
-      UserError: if the variables are not the model's, naming each; or if an option
-        cannot be kept.
+      UserError: if the variables are not the model's, naming each; if an option cannot
+        be kept; or if the variables cannot be stored so: they have to be float32.
     """
     model = registry.create(name, **options)
     if problems := misfits(model, variables):
@@ -55,6 +61,8 @@ def save(
         metadata["cnnjax_preprocessing"] = json.dumps(fields)
     flat = flax.traverse_util.flatten_dict(dict(variables), sep="/")
     arrays = {path: np.asarray(value) for path, value in flat.items()}
+    if storage is not None:
+        arrays, metadata[_STORAGE] = compress(arrays, storage), storage
     _safetensors_file.save(Path(path), arrays, metadata)
 
 
@@ -75,7 +83,12 @@ def restore(
       UserError: if there is no such file, it is damaged, `save` did not write it, or
         its variables are not the model's, naming each.
     """
-    name, kept, arrays, _ = _read(path)
+    name, kept, arrays, metadata = _read(path)
+    if _STORAGE in metadata:
+        try:
+            arrays = expand(arrays, metadata[_STORAGE])
+        except errors.UserError as error:
+            raise errors.UserError(f"{path} is damaged: {error}") from error
     variables = flax.traverse_util.unflatten_dict(arrays, sep="/")
     try:
         model = registry.create(name, **{**kept, **options})
@@ -91,10 +104,15 @@ def restore(
 
 def is_saved(path: str | os.PathLike[str]) -> bool:
     """Returns whether `save` wrote a file, so that `restore` can read it."""
+    return saved_name(path) is not None
+
+
+def saved_name(path: str | os.PathLike[str]) -> str | None:
+    """Returns the variant's name in a file that `save` wrote; None for other files."""
     path = Path(path)
     if path.suffix != ".safetensors" or not path.is_file():
-        return False
-    return MARK in _safetensors_file.load(path)[1]
+        return None
+    return _safetensors_file.load(path)[1].get(MARK)
 
 
 def kept_preprocessing(path: Path) -> Preprocessing:
