@@ -52,6 +52,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "jax": jax.__version__,
         "torch": getattr(torch, "__version__", None),
+        "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES"),
     } | {name: importlib.metadata.version(name) for name in packages}
 
 

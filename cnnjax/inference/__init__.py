@@ -7,3 +7,5 @@ from cnnjax.inference._fold import Fate as Fate
 from cnnjax.inference._fold import Fates as Fates
 from cnnjax.inference._fold import fold_batch_norm as fold_batch_norm
 from cnnjax.inference._onnx import export_onnx as export_onnx
+from cnnjax.inference._specialise import Specialised as Specialised
+from cnnjax.inference._specialise import specialise as specialise

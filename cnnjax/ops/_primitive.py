@@ -39,20 +39,31 @@ class Lowering:
       conv: (x, kernel, spec) -> y.
       input_gradient: (out_grad, kernel, spec) -> gradient; default: `conv` transposed.
       kernel_gradient: (x, out_grad, spec) -> gradient; default: `conv` transposed.
+      inference_only: whether it pays only where no gradients are taken.
     """
 
     applies: Callable[[ConvSpec], bool]
     conv: Rule
     input_gradient: Rule | None = None
     kernel_gradient: Rule | None = None
+    inference_only: bool = False
 
 
 LOWERINGS: dict[str, Lowering] = {}  # Filled by `cnnjax.ops._lowerings`.
 
 
-def choose(spec: ConvSpec) -> ConvSpec:
-    """Names the first lowering that applies."""
-    name = next(name for name, way in LOWERINGS.items() if way.applies(spec))
+def choose(spec: ConvSpec, *, inference: bool = False) -> ConvSpec:
+    """Names the first lowering that applies.
+
+    Args:
+      spec: of the convolution.
+      inference: whether no gradients will be taken.
+    """
+    name = next(
+        name
+        for name, way in LOWERINGS.items()
+        if way.applies(spec) and (inference or not way.inference_only)
+    )
     return dataclasses.replace(spec, lowering=name)
 
 
