@@ -3,6 +3,7 @@
 import tyro
 
 from cnnjax.cli.cost import cost
+from cnnjax.cli.export import export
 from cnnjax.cli.models import models
 from cnnjax.cli.predict import predict
 from cnnjax.cli.status import exit_status
@@ -11,7 +12,7 @@ from cnnjax.cli.status import exit_status
 def main() -> None:
     """Runs the command that the arguments name."""
     app = tyro.extras.SubcommandApp()
-    for command in (models, cost, predict):
+    for command in (models, cost, predict, export):
         app.command(command)
     with exit_status():
         app.cli(prog="python -m cnnjax", description="Convolutional networks for JAX.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import numpy as np
@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 import cnnjax
 from cnnjax import errors
+from cnnjax.cli.networks import load_network
 
 
 def predict(
@@ -38,7 +39,7 @@ def predict(
     if top < 1:
         raise errors.UserError(f"--top has to be at least 1, not {top}")
     pictures = [_open(path) for path in photos]
-    network, variables = _load(model, weights)
+    network, variables = load_network(model, weights)
     prepare = cnnjax.weights.preprocessing(model, weights)
     images = np.stack([prepare(picture) for picture in pictures])
     logits, _ = jax.jit(network.apply)(variables, images)
@@ -58,15 +59,6 @@ def predict(
     if save is not None:
         cnnjax.plots.predictions(save, [np.asarray(p) for p in pictures], answers)
         print(f"wrote {save}")
-
-
-def _load(name: str, source: str) -> tuple[Any, dict[str, Any]]:
-    """Returns the model and its variables."""
-    if cnnjax.weights.is_saved(source):
-        return cnnjax.weights.restore(source)
-    variables = cnnjax.weights.load(name, source)
-    num_classes = variables["params"]["head"]["bias"].shape[0]
-    return cnnjax.create(name, num_classes=num_classes), variables
 
 
 def _open(path: Path) -> Image.Image:

@@ -1,11 +1,13 @@
 """`python -m cnnjax`: the commands, as a user types them."""
 
+import importlib.util
 import json
 import runpy
 import subprocess
 import sys
 
 import flax.traverse_util
+import jax
 import numpy as np
 import pytest
 import skimage.data
@@ -178,3 +180,70 @@ def test_cost_of_what_makes_no_sense(monkeypatch, capsys, arguments, message):
     assert run(monkeypatch, "cost", *arguments) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A file of `weights.save`, its model and its variables."""
+    model = cnnjax.create("resnet20_cifar", num_classes=3)
+    images = np.zeros((1, 8, 8, 3), np.float32)
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+    path = tmp_path / "saved.safetensors"
+    weights.save(path, "resnet20_cifar", variables, num_classes=3, storage="int8")
+    return path, *weights.restore(path)
+
+
+def test_export(monkeypatch, capsys, tmp_path, saved):
+    path, model, variables = saved
+    out = tmp_path / "new" / "model.jax"
+    arguments = ("--weights", path, "--out", out, "--image-size", 8)
+    assert run(monkeypatch, "export", "resnet20_cifar", *arguments) == 0
+    assert f"wrote {out}" in " ".join(capsys.readouterr().out.split())
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    found = cnnjax.inference.load(out)(images)
+    expected, _ = jax.jit(model.apply)(variables, images)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_export_of_random_weights_for_a_batch(monkeypatch, tmp_path):
+    out = tmp_path / "model.jax"
+    arguments = ("--weights", "random", "--image-size", 8, "--batch-size", 2)
+    assert run(monkeypatch, "export", "resnet20_cifar", "--out", out, *arguments) == 0
+    assert cnnjax.inference.load(out).images_shape == (2, 8, 8, 3)
+
+
+def test_export_to_onnx(monkeypatch, capsys, tmp_path, saved):
+    out = tmp_path / "model.onnx"
+    arguments = ("--weights", saved[0], "--out", out, "--image-size", 8)
+    arguments = ("resnet20_cifar", *arguments, "--format", "onnx")
+    if importlib.util.find_spec("jax2onnx") is None:
+        assert run(monkeypatch, "export", *arguments) == 2
+        assert "cnnjax[onnx]" in capsys.readouterr().err
+        assert not out.exists()
+    else:
+        assert run(monkeypatch, "export", *arguments) == 0
+        assert out.stat().st_size > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("resnet5", "--weights", "random"), "did you mean"),
+        (("resnet20_cifar", "--format", "onyx"), "unknown format 'onyx'; did you mean"),
+        (("resnet20_cifar",), "no package has weights of resnet20_cifar"),
+        (("resnet20_cifar", "--weights", "no.pth"), "there is no file no.pth"),
+        (("resnet32_cifar", "--weights", "saved"), "is a saved resnet20_cifar, not a"),
+        (("resnet20_cifar", "--image-size", 0), "at least 1"),
+        (("resnet20_cifar", "--batch-size", -1), "at least 1"),
+    ],
+)
+def test_export_says_what_is_wrong(
+    monkeypatch, capsys, tmp_path, saved, arguments, message
+):
+    out = tmp_path / "model.jax"
+    arguments = [saved[0] if a == "saved" else a for a in arguments]
+    assert run(monkeypatch, "export", *arguments, "--out", out) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert [*tmp_path.iterdir()] == [saved[0]]
