@@ -15,6 +15,7 @@ import environment_settings
 import peak_memory
 import pytest
 import receptive_field
+import storage
 import time_to_accuracy
 from conv_shapes import NETWORKS
 from PIL import Image
@@ -23,7 +24,7 @@ from PIL import Image
 SMOKED = {"benchmark_ops", "classify", "cross_validate", "digits_svc"}
 SMOKED |= {"catalogue", "compile_depth", "cost_tables", "receptive_field"}
 SMOKED |= {"benchmark_train", "peak_memory", "aot_tpu"}
-SMOKED |= {"environment_settings", "time_to_accuracy"}
+SMOKED |= {"environment_settings", "time_to_accuracy", "storage"}
 
 
 def smoke(experiment, data_dir):
@@ -206,3 +207,13 @@ def test_environment_settings(capsys):
     times = environment_settings.main(environment_settings.PRESETS["smoke"])
     assert set(times["resnet20_cifar"]) == {"none", "both"}
     assert "MALLOC_MMAP_THRESHOLD_" in capsys.readouterr().out
+
+
+def test_storage(capsys):
+    (losses,) = storage.main(storage.PRESETS["smoke"]).values()
+    full, half, quarter = (losses[name] for name in ("float32", "bfloat16", "int8"))
+    assert (full.agreement, full.error) == (1, 0)
+    assert full.megabytes > 1.9 * half.megabytes > 3.3 * quarter.megabytes
+    assert half.agreement_if_sure == quarter.agreement_if_sure == 1
+    assert 0 < half.error < quarter.error < 0.3
+    assert "int8" in capsys.readouterr().out
