@@ -8,14 +8,22 @@ that of ONNX Runtime. What came of it: `docs/inference.md`.
 
 PyTorch, Keras and ONNX Runtime are measured where they are installed (the extras
 `torch` and `bench`). All run float32 on all cores and, but for Keras, have the same
-weights; their outputs are compared first. Each round runs every contestant once; a
-figure is the median over the rounds.
+weights; their outputs are compared first. Each contestant has a process of its own, so
+that none works in memory that another has left behind; they take turns, of two runs
+after one that does not count. A figure is the median over all of them.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
 import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +31,7 @@ import jax
 import model_contestants as contestants
 import numpy as np
 import rich.console
-from timing import clock, machine
+from timing import Run, machine
 
 import cnnjax
 from cnnjax import cli, errors
@@ -59,12 +67,14 @@ class Config:
     """Whom to compare with."""
     image_size: int | None = None
     """Side of the images, in pixels (default: the network's own)."""
-    rounds: int = 9
-    """How often to time each contestant, at the most."""
-    seconds: float = 40.0
-    """How long to spend on one measurement before its rounds are cut to three."""
+    rounds: int = 7
+    """How many turns each contestant has, at the most."""
+    seconds: float = 30.0
+    """How long to spend on one network before the turns are cut to three."""
     out: Path = Path("runs/benchmark_models")
     """Where the JSON, the table and the plot go."""
+    worker: str = ""
+    """What one of the processes is told: the contestant that it is to run."""
 
 
 QUICK = Config(
@@ -93,6 +103,9 @@ PRESETS = {
 
 def main(config: Config) -> dict[str, Any]:
     """Measures, prints and writes everything; returns what the JSON holds."""
+    if config.worker:
+        work(config)
+        return {}
     for kind, names, known in (
         ("model", config.models, cnnjax.list_models()),
         ("contestant", config.others, COLUMNS[1:]),
@@ -122,56 +135,107 @@ def main(config: Config) -> dict[str, Any]:
 
 
 def measure(name: str, batch_size: int, config: Config) -> dict[str, Any]:
-    """Returns the times of a network by contestant, and of their first runs."""
+    """Returns the times of a network, and what its processes told, by contestant."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        turns, told, outputs = {}, {}, {}
+        for contestant in ("cnnjax", *config.others):
+            out = folder / f"{contestant}.npy"
+            command = [sys.executable, __file__, "--worker", contestant]
+            command += ["--models", name, "--batch-sizes", str(batch_size)]
+            command += ["--image-size", str(config.image_size), "--out", str(out)]
+            process = stack.enter_context(worker(command))
+            answer = json.loads(process.stdout.readline() or "null")
+            if answer is None:
+                continue
+            turns[contestant] = functools.partial(take_turn, process)
+            told[contestant] = answer
+            outputs[contestant] = np.load(out)
+        expected = outputs["cnnjax"]
+        for contestant, output in outputs.items():
+            error = np.abs(output - expected).max() / np.abs(expected).max()
+            if contestant != "keras" and not error < 1e-3:
+                raise RuntimeError(f"{contestant} computes another {name}: {error:.1e}")
+        times: dict[str, list[float]] = {contestant: [] for contestant in turns}
+        start = time.perf_counter()
+        for i in range(config.rounds):
+            if i >= 3 and time.perf_counter() - start > config.seconds:
+                break
+            for contestant, turn in turns.items():
+                times[contestant] += turn()
+    return {
+        "model": name,
+        "batch_size": batch_size,
+        "image_size": config.image_size or cnnjax.create(name).image_size,
+        "ms": {key: float(np.median(found)) for key, found in times.items()},
+        "first_s": {key: answer["first_s"] for key, answer in told.items()},
+        "peak_bytes": {key: answer["peak_bytes"] for key, answer in told.items()},
+    }
+
+
+@contextlib.contextmanager
+def worker(command: list[str]) -> Iterator[Any]:
+    """Starts a process, to be talked to by lines, and ends it at last."""
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.communicate()  # Closes its input, which it takes for the end.
+
+
+def take_turn(process: Any) -> list[float]:
+    """Returns how many milliseconds each run of a process's turn took."""
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return json.loads(process.stdout.readline())
+
+
+def work(config: Config) -> None:
+    """Runs one contestant, in this process, whenever a line comes in."""
+    answers = os.fdopen(os.dup(1), "w")  # What libraries print goes elsewhere.
+    os.dup2(2, 1)
+    start = time.perf_counter()
+    run = make(config)
+    if run is None:
+        return
+    np.save(config.out, np.asarray(run()))
+    told = {"first_s": time.perf_counter() - start}
+    told["peak_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps(told), file=answers, flush=True)
+    for _ in sys.stdin:
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            jax.block_until_ready(run())
+            times.append(1e3 * (time.perf_counter() - began))
+        print(json.dumps(times[1:]), file=answers, flush=True)
+
+
+def make(config: Config) -> Run | None:
+    """Returns what a process runs; None where the library or the network is missing."""
+    (name,), (batch_size,) = config.models, config.batch_sizes
     model = cnnjax.create(name)
     side = config.image_size or model.image_size
     random = np.random.RandomState(0)
     images = random.randn(batch_size, side, side, 3).astype(np.float32)
+    if config.worker == "keras":
+        return contestants.keras_on_jax(name, images)
     variables = jax.jit(model.init)(jax.random.key(0), images[:1])
-    partial = functools.partial
-    makers = {
-        "cnnjax": partial(contestants.specialised, model, variables, images),
-        "lax": partial(contestants.with_lax, model, variables, images),
-        "keras": partial(contestants.keras_on_jax, name, images),
+    ours: dict[str, Callable[..., Run]] = {
+        "cnnjax": contestants.specialised,
+        "lax": contestants.with_lax,
     }
-    network = None
-    if {*COLUMNS[3:]} & {*config.others}:
-        network = contestants.torch_network(name, variables)
-    if network is not None:
-        makers["torch"] = partial(contestants.eager, network, images)
-        makers["torch frozen"] = partial(contestants.frozen, network, images)
-        makers["onnxruntime"] = partial(contestants.onnx_runtime, network, images)
-    runs, first = {}, {}
-    for contestant, make in makers.items():
-        if contestant == "cnnjax" or contestant in config.others:
-            run, first[contestant] = contestants.first_run(make)
-            if run is not None:
-                runs[contestant] = run
-    expected = np.asarray(runs["cnnjax"]())
-    for contestant, run in runs.items():
-        error = np.abs(np.asarray(run()) - expected).max() / np.abs(expected).max()
-        if contestant != "keras" and not error < 1e-3:
-            raise RuntimeError(f"{contestant} computes another {name}: {error:.1e}")
-    return {
-        "model": name,
-        "batch_size": batch_size,
-        "image_size": side,
-        "ms": clock(runs, rounds=config.rounds, seconds=config.seconds),
-        "first_s": {key: first[key] for key in runs},
-        "temporary_bytes": temporary_bytes(model, variables, images),
+    if config.worker in ours:
+        return ours[config.worker](model, variables, images)
+    network = contestants.torch_network(name, variables)
+    theirs: dict[str, Callable[..., Run | None]] = {
+        "torch": contestants.eager,
+        "torch frozen": contestants.frozen,
+        "onnxruntime": contestants.onnx_runtime,
     }
-
-
-def temporary_bytes(model: Any, variables: Any, images: np.ndarray) -> dict[str, int]:
-    """Returns what XLA allocates beside weights and images, by contestant."""
-    fast = cnnjax.inference.specialise(model, variables, images.shape)
-    lax = model.clone(conv_general_dilated=jax.lax.conv_general_dilated)
-    call = jax.jit(lambda variables, images: lax.apply(variables, images)[0])
-    analysis = call.lower(variables, images).compile().memory_analysis()
-    return {
-        "cnnjax": fast.temporary_bytes,
-        "lax": analysis.temp_size_in_bytes,
-    }
+    return None if network is None else theirs[config.worker](network, images)
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
@@ -179,7 +243,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     head = ["network", "batch", *(f"{name}, ms" for name in COLUMNS)]
     head += [f"times {name}'s time" for name in ("torch", "onnxruntime")]
     head += [f"times faster than {name}" for name in ("lax", "keras")]
-    head += ["first run, s", "temporary arrays, MB (lax)"]
+    head += ["first run, s", "peak memory, MB", "torch's"]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for row in rows:
         times = {name: row["ms"].get(name, np.nan) for name in COLUMNS}
@@ -189,9 +253,11 @@ def markdown(rows: list[dict[str, Any]]) -> str:
             *(f"{ours / times[name]:.2f}" for name in ("torch", "onnxruntime")),
             *(f"{times[name] / ours:.1f}" for name in ("lax", "keras")),
             f"{row['first_s']['cnnjax']:.1f}",
+            *(
+                f"{row['peak_bytes'].get(name, np.nan) / 1e6:.0f}"
+                for name in ("cnnjax", "torch")
+            ),
         ]
-        megabytes = {key: n / 1e6 for key, n in row["temporary_bytes"].items()}
-        figures.append(f"{megabytes['cnnjax']:.0f} ({megabytes['lax']:.0f})")
         cells = ["" if figure == "nan" else figure for figure in figures]
         lines.append(f"| {row['model']} | {row['batch_size']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

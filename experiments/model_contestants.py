@@ -6,9 +6,7 @@ Each function returns a Run, or None where its library or the network is missing
 import importlib
 import os
 import tempfile
-import time
 import warnings
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -132,12 +130,3 @@ def torch_images(images: np.ndarray) -> Any:
     """Returns images [n, h, w, c] as PyTorch has them, channels last in memory."""
     x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
     return x.to(memory_format=torch.channels_last)
-
-
-def first_run(make: Callable[[], Run | None]) -> tuple[Run | None, float]:
-    """Makes a contestant and runs it once; returns it and the seconds it took."""
-    start = time.perf_counter()
-    run = make()
-    if run is not None:
-        jax.block_until_ready(run())
-    return run, time.perf_counter() - start
