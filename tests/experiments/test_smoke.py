@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import benchmark_models
 import benchmark_ops
 import benchmark_train
 import catalogue
@@ -24,7 +25,7 @@ from PIL import Image
 SMOKED = {"benchmark_ops", "classify", "cross_validate", "digits_svc"}
 SMOKED |= {"catalogue", "compile_depth", "cost_tables", "receptive_field"}
 SMOKED |= {"benchmark_train", "peak_memory", "aot_tpu"}
-SMOKED |= {"environment_settings", "time_to_accuracy", "storage"}
+SMOKED |= {"environment_settings", "time_to_accuracy", "storage", "benchmark_models"}
 
 
 def smoke(experiment, data_dir):
@@ -84,6 +85,32 @@ def test_benchmark_train(tmp_path, data_dir, capsys):
     assert table in capsys.readouterr().out
     with Image.open(tmp_path / "benchmark_train.png") as picture:
         assert len(picture.getcolors(10**6)) > 50
+
+
+def test_benchmark_models(tmp_path, capsys):
+    config = benchmark_models.PRESETS["smoke"]
+    document = benchmark_models.main(dataclasses.replace(config, out=tmp_path))
+    written = json.loads((tmp_path / "benchmark_models.json").read_text())
+    assert written == document
+    (row,) = document["rows"]
+    assert (row["model"], row["image_size"]) == ("squeezenet1_1", 32)
+    for figures in (row["ms"], row["first_s"], row["peak_bytes"]):
+        assert figures.keys() == {"cnnjax", "lax"}
+        assert min(figures.values()) > 0
+    table = (tmp_path / "benchmark_models.md").read_text()
+    assert table in capsys.readouterr().out
+    with Image.open(tmp_path / "benchmark_models.png") as picture:
+        assert len(picture.getcolors(10**6)) > 20
+
+
+@pytest.mark.slow
+def test_specialised_models_are_faster_than_with_lax(tmp_path):
+    config = benchmark_models.PRESETS["quick"]
+    document = benchmark_models.main(dataclasses.replace(config, out=tmp_path))
+    least = {"mobilenet_v2": 4, "efficientnet_b0": 3, "resnet18": 1.1}
+    for row in document["rows"]:
+        ratio = row["ms"]["lax"] / row["ms"]["cnnjax"]
+        assert ratio > least[row["model"]], row
 
 
 def test_benchmarked_shapes_are_those_of_the_papers():
