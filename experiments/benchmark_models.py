@@ -277,13 +277,14 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     axes.axhline(1, color="black", linewidth=1)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_xticks(range(len(rows)), [row["model"] for row in rows], rotation=20)
+    names = [row["model"] for row in rows]
+    axes.set_xticks(range(len(rows)), names, rotation=20, ha="right")
     axes.set_ylabel("time as a multiple of cnnjax's")
     axes.set_title(
         f"{machine()['cpu']}, {os.cpu_count()} cores, float32, "
         f"{rows[0]['batch_size']} images"
     )
-    axes.legend(ncols=5)
+    figure.legend(loc="outside lower center", ncols=5)
     figure.savefig(path, dpi=100)
     plt.close(figure)
 
