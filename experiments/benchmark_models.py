@@ -114,7 +114,8 @@ def main(config: Config) -> dict[str, Any]:
             if name not in known:
                 raise errors.unknown(kind, name, known)
     console = rich.console.Console(highlight=False, soft_wrap=True)
-    rows = []
+    document: dict[str, Any] = {"machine": machine(), "rows": []}
+    rows = document["rows"]
     config.out.mkdir(parents=True, exist_ok=True)
     for batch_size in config.batch_sizes:
         for name in config.models:
@@ -122,7 +123,6 @@ def main(config: Config) -> dict[str, Any]:
             times = rows[-1]["ms"]
             figures = ", ".join(f"{key} {value:.1f}" for key, value in times.items())
             console.print(f"{name}, {batch_size} images, ms: {figures}")
-            document = {"machine": machine(), "rows": rows}
             # After each, since all of them take a while.
             (config.out / "benchmark_models.json").write_text(
                 json.dumps(document, indent=1) + "\n"

@@ -10,6 +10,7 @@ Source: Lavin and Gray, 2015, https://arxiv.org/abs/1509.09308.
 
 import dataclasses
 import functools
+import operator
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -134,7 +135,8 @@ def _strip(x: Array, start: int, step: int, count: int) -> Array:
 def _combine(factors: np.ndarray, arrays: list[Array]) -> Array:
     """Returns a weighted sum, without what counts nothing."""
     terms = zip(factors.tolist(), arrays, strict=True)
-    return sum((f if f != 1 else 1) * array for f, array in terms if f)
+    products = [array if f == 1 else f * array for f, array in terms if f]
+    return functools.reduce(operator.add, products)
 
 
 def _applies(spec: ConvSpec) -> bool:
