@@ -6,21 +6,11 @@ from typing import Any
 
 import jax
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from cnnjax import ops
+from cnnjax.inference._interpreter import evaluate
 
 
-# Equations that only call a jaxpr, and under which name they keep it.
-_CALLS = {
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-    "checkpoint": "jaxpr",
-    "remat2": "jaxpr",
-}
 # What both kinds of convolutions say of themselves.
 _PARAMETERS = ("window_strides", "padding", "lhs_dilation", "rhs_dilation")
 _PARAMETERS += ("feature_group_count", "precision")
@@ -41,44 +31,21 @@ def for_inference(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
         jaxpr, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        results = _evaluate(jaxpr, jax.tree.leaves(arguments))
+        results = evaluate(jaxpr, jax.tree.leaves(arguments), _convolve)
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
     return call
 
 
-def _evaluate(jaxpr: Jaxpr | ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
-    constants: Sequence[Any] = ()
-    if isinstance(jaxpr, ClosedJaxpr):
-        jaxpr, constants = jaxpr.jaxpr, jaxpr.consts
-    known = dict(zip(jaxpr.constvars, constants, strict=True))
-    known |= dict(zip(jaxpr.invars, arguments, strict=True))
-
-    for equation in jaxpr.eqns:
-        known |= _apply(equation, known)
-    return [_read(atom, known) for atom in jaxpr.outvars]
-
-
-def _apply(equation: Any, known: dict[Any, Any]) -> dict[Any, Any]:
-    """Returns the values of an equation's outputs."""
+def _convolve(equation: Any, inputs: list[Any]) -> Sequence[Any] | None:
+    """Returns the outputs of a convolution; None of anything else."""
     primitive, params = equation.primitive, equation.params
-    values = [_read(atom, known) for atom in equation.invars]
-    if primitive.name in _CALLS:
-        results = _evaluate(params[_CALLS[primitive.name]], values)
-        return dict(zip(equation.outvars, results, strict=True))
     ours = primitive.name == "cnnjax_conv_general_dilated" and not params["everywhere"]
-    if ours or primitive is lax.conv_general_dilated_p:
-        options = {name: params[name] for name in _PARAMETERS}
-        if ours:
-            options["dimension_numbers"] = ("NHWC", "HWIO", "NHWC")
-        else:
-            options |= {name: params.get(name) for name in _MORE_OF_LAX}
-        y = ops.conv_general_dilated(*values, **options, lowering="inference")
-        return {equation.outvars[0]: y}
-    results = primitive.bind(*values, **params)
-    results = results if primitive.multiple_results else [results]
-    return dict(zip(equation.outvars, results, strict=True))
-
-
-def _read(atom: Any, known: dict[Any, Any]) -> Any:
-    return atom.val if isinstance(atom, Literal) else known[atom]
+    if not ours and primitive is not lax.conv_general_dilated_p:
+        return None
+    options = {name: params[name] for name in _PARAMETERS}
+    if ours:
+        options["dimension_numbers"] = ("NHWC", "HWIO", "NHWC")
+    else:
+        options |= {name: params.get(name) for name in _MORE_OF_LAX}
+    return [ops.conv_general_dilated(*inputs, **options, lowering="inference")]

@@ -1,6 +1,5 @@
 """Models as ONNX files, through jax2onnx."""
 
-import contextlib
 import functools
 import importlib
 import os
@@ -14,16 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from cnnjax.errors import UserError
 from cnnjax.inference._export import ImagesShape, first_line, prepare, with_any_batch
+from cnnjax.inference._interpreter import evaluate
 from cnnjax.ops._spec import ConvSpec
-
-
-# Calls, which the program is written without.
-_CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call")
-_CALLS += ("checkpoint", "remat", "remat2")
 
 
 def export_onnx(
@@ -63,7 +57,7 @@ def export_onnx(
     program = with_any_batch(lambda: trace(images), images_shape)
     try:
         proto = jax2onnx.to_onnx(
-            lambda images: _run(program, [images]),
+            lambda images: evaluate(program, [images], _in_lax),
             [images],
             model_name=type(model).__name__,
             input_names=["images"],
@@ -83,36 +77,18 @@ def export_onnx(
         scratch.unlink(missing_ok=True)
 
 
-def _run(program: ClosedJaxpr | Jaxpr, inputs: Sequence[Any]) -> list[Any]:
-    """Evaluates a program by `lax`'s primitives alone.
+def _in_lax(equation: Any, inputs: list[Any]) -> Sequence[Any] | None:
+    """Computes an equation by `lax`'s primitives alone.
 
-    Calls are inlined, loops of known length unrolled, and of what is chosen by platform
-    the default is taken, which is XLA's own.
+    Loops of known length are unrolled, and of what is chosen by platform the default is
+    taken, which is XLA's own.
     """
-    jaxpr, consts = program, ()
-    if isinstance(program, ClosedJaxpr):
-        jaxpr, consts = program.jaxpr, program.consts
-    values = dict(zip(jaxpr.constvars, consts, strict=True))
-    values.update(zip(jaxpr.invars, inputs, strict=True))
-
-    def read(atom):
-        return atom.val if isinstance(atom, Literal) else values[atom]
-
-    for equation in jaxpr.eqns:
-        outputs = _apply(equation, [*map(read, equation.invars)])
-        values.update(zip(equation.outvars, outputs, strict=True))
-    return [*map(read, jaxpr.outvars)]
-
-
-def _apply(equation: Any, inputs: list[Any]) -> Sequence[Any]:
     primitive, params = equation.primitive, equation.params
-    if primitive.name in _CALLS:
-        return _run(params.get("jaxpr") or params["call_jaxpr"], inputs)
     if primitive.name == "platform_index":
         return [0]  # Only the choice below would ask.
     if primitive.name == "cond" and params.get("branches_platforms") is not None:
         default = params["branches_platforms"].index(None)
-        return _run(params["branches"][default], inputs[1:])
+        return evaluate(params["branches"][default], inputs[1:], _in_lax)
     if primitive.name == "scan":
         return _unrolled(params, inputs)
     if primitive.name == "cnnjax_conv_general_dilated":
@@ -122,8 +98,9 @@ def _apply(equation: Any, inputs: list[Any]) -> Sequence[Any]:
     if primitive.name == "reduce_window_max" and _pools_images(**params):
         return [_max_pool(*inputs, **params)]
     scalars = all(variable.aval.shape == () for variable in equation.outvars)
-    known = scalars and not any(isinstance(x, Tracer) for x in inputs)
-    with jax.ensure_compile_time_eval() if known else contextlib.nullcontext():
+    if not scalars or any(isinstance(x, Tracer) for x in inputs):
+        return None
+    with jax.ensure_compile_time_eval():
         outputs = primitive.bind(*inputs, **params)
     return outputs if primitive.multiple_results else [outputs]
 
@@ -165,7 +142,7 @@ def _unrolled(params: Mapping[str, Any], inputs: list[Any]) -> list[Any]:
     found = []
     for i in reversed(steps) if params["reverse"] else steps:
         row = [lax.index_in_dim(array, i, keepdims=False) for array in rows]
-        outputs = _run(params["jaxpr"], [*consts, *carry, *row])
+        outputs = evaluate(params["jaxpr"], [*consts, *carry, *row], _in_lax)
         carry = outputs[: params["num_carry"]]
         found.append(outputs[params["num_carry"] :])
     if params["reverse"]:

@@ -9,7 +9,8 @@ from jax import lax
 
 import cnnjax
 from cnnjax import errors, inference, ops
-from cnnjax.inference import _onnx
+from cnnjax.inference import _interpreter, _onnx
+from cnnjax.inference._interpreter import evaluate
 
 
 class Small(nn.Module):
@@ -58,12 +59,12 @@ def test_a_program_of_lax_alone_computes_the_same(name, side, options):
     model = cnnjax.create(name, num_classes=3, **options)
     images, variables = prepared(model, side)
     program = jax.make_jaxpr(lambda x: model.apply(variables, x)[0])(images)
-    plain = jax.make_jaxpr(lambda x: _onnx._run(program, [x]))(images)
+    plain = jax.make_jaxpr(lambda x: evaluate(program, [x], _onnx._in_lax))(images)
     names = {*primitives(plain.jaxpr)}
     assert "conv_general_dilated" in names
     others = {"cnnjax_conv_general_dilated", "cond", "scan", "platform_index"}
-    assert not names & (others | {*_onnx._CALLS} - {"jit"})
-    (found,) = jax.jit(lambda x: _onnx._run(program, [x]))(images)
+    assert not names & (others | {*_interpreter._CALLS} - {"jit"})
+    (found,) = jax.jit(lambda x: evaluate(program, [x], _onnx._in_lax))(images)
     expected, _ = jax.jit(model.apply)(variables, images)
     scale = jnp.abs(expected).max()
     np.testing.assert_allclose(found / scale, expected / scale, atol=1e-5)
@@ -79,7 +80,7 @@ def test_loops_are_unrolled(reverse):
 
     x = jnp.arange(6.0).reshape(3, 2)
     program = jax.make_jaxpr(loop)(x)
-    found = _onnx._run(program, [x])
+    found = evaluate(program, [x], _onnx._in_lax)
     for one, other in zip(found, jax.tree.leaves(loop(x)), strict=True):
         np.testing.assert_array_equal(one, other)
 
