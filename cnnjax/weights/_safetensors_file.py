@@ -58,7 +58,8 @@ def save(
     scratch = path.with_name(f".{path.name}.part")
     contiguous = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
     try:
-        safetensors.numpy.save_file(contiguous, scratch, dict(metadata))
+        # `save_file` would make a file that only its owner can read.
+        scratch.write_bytes(safetensors.numpy.save(contiguous, dict(metadata)))
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
