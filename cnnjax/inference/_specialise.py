@@ -19,7 +19,6 @@ class Specialised:
     Attributes:
       images_shape: (n, h, w, c) of the images.
       platform: where it was compiled for.
-      temporary_bytes: what a call allocates beside images, weights and output.
     """
 
     def __init__(self, run: Any, arrays: Mapping[str, Any], images: Any) -> None:
@@ -35,8 +34,6 @@ class Specialised:
         self._run, self._images = run, images
         self._arrays = jax.device_put(dict(arrays))
         self._compiled = jax.jit(run).lower(self._arrays, images).compile()
-        analysis = self._compiled.memory_analysis()
-        self.temporary_bytes = int(getattr(analysis, "temp_size_in_bytes", 0))
         jax.block_until_ready(self(jnp.zeros(images.shape, images.dtype)))
 
     def __call__(self, images: Any) -> Array:

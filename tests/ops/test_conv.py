@@ -120,34 +120,6 @@ def test_gradients_are_one_equation_each(example):
     ]
 
 
-@pytest.mark.parametrize(
-    "size, padding, channels",
-    [
-        ((12, 20), ((1, 1), (1, 1)), (64, 64)),
-        ((14, 16), ((0, 0), (1, 1)), (32, 128)),
-        ((13, 15), ((1, 1), (1, 1)), (128, 32)),
-        ((12, 13), ((2, 0), (0, 2)), (64, 64)),
-        ((16, 11), ((0, 1), (2, 2)), (64, 80)),
-    ],
-)
-def test_winograd_with_any_border(size, padding, channels):
-    random = np.random.RandomState(0)
-    x = jnp.asarray(np.maximum(random.randn(2, *size, channels[0]), 0), jnp.float32)
-    kernel = jnp.asarray(random.randn(3, 3, *channels), jnp.float32)
-
-    def both(module, **options):
-        def conv(x, k):
-            return module.conv_general_dilated(
-                x, k, (1, 1), padding, dimension_numbers=DIMENSIONS, **options
-            )
-
-        return jax.jit(lambda x, k: (conv(x, k), gradient(conv)(x, k)))
-
-    ours = both(ops, lowering="inference")
-    assert "lowering=winograd" in str(jax.make_jaxpr(ours)(x, kernel))
-    assert_close(ours(x, kernel), both(lax)(x, kernel))
-
-
 def gradient(conv):
     return jax.grad(lambda x, k: (conv(x, k) ** 2).sum(), argnums=(0, 1))
 

@@ -24,7 +24,7 @@ from cnnjax.ops._spec import ConvSpec, transpose
 
 
 # Where the polynomials are evaluated, besides infinity. Those of 4 x 4 tiles were
-# chosen for their rounding errors, a quarter of those of the usual 0, 1, -1, 2, -2.
+# chosen for their rounding errors, smaller than those of the usual 0, 1, -1, 2, -2.
 POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)}
 
 
