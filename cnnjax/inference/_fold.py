@@ -124,10 +124,7 @@ class _Folding:
 
     def __init__(self, norms: Sequence[Norm], flat: dict[Path, Any]) -> None:
         self.flat = flat
-        # A layer that several calls share has several outputs.
         self.calls = Counter(norm.layer.path for norm in norms)
-        sources = (norm.source for norm in norms if norm.source is not None)
-        self.source_calls = Counter(source.path for source in sources)
         self.norms = {norm.layer.path: norm for norm in reversed(norms)}
         self.trained = {norm.layer.path for norm in norms if norm.layer.train}
 
@@ -160,8 +157,7 @@ class _Folding:
         for holds, reason in (
             (source.uses == 1, f"the output of {into} is used elsewhere, too"),
             (source.kernel_uses == 1, f"the kernel of {into} is used elsewhere, too"),
-            (self.source_calls[source.path] == 1, f"{into} is called more than once"),
-            (source.whole, f"the kernel of {into} is not a parameter of the model"),
+            (source.whole, f"the parameters of {into} are computed from others"),
             (is_plain(source.module), f"{into} changes its kernel"),
             (norm.features_last, "its features are not on the last axis"),
         ):

@@ -171,16 +171,26 @@ def normalised_conv(x, kernel, *args, **kwargs):
     return lax.conv_general_dilated(x, kernel, *args, **kwargs)
 
 
+def binary_conv(x, kernel, *args, **kwargs):
+    return lax.conv_general_dilated(x, jnp.sign(kernel), *args, **kwargs)
+
+
 @pytest.mark.parametrize(
-    "layer",
+    "layer, reason",
     [
-        nn.Conv(4, (3, 3), conv_general_dilated=normalised_conv),
-        nn.WeightNorm(nn.Conv(4, (3, 3))),
+        (nn.Conv(4, (3, 3), conv_general_dilated=normalised_conv), "elsewhere, too"),
+        (nn.Conv(4, (3, 3), conv_general_dilated=binary_conv), "changes its kernel"),
+        (nn.WeightNorm(nn.Conv(4, (3, 3))), "elsewhere, too"),
+        (
+            nn.WeightNorm(nn.Conv(4, (3, 3)), variable_filter={"bias"}),
+            "are computed from others",
+        ),
     ],
 )
-def test_a_kernel_that_is_computed_stays(layer):
+def test_a_kernel_that_is_computed_stays(layer, reason):
     fast, _ = fold(Net(layer, norm()), (1, 5, 5, 4))
     assert terms(fast) == {"norm": ("scale", "bias")}
+    assert reason in str(fast.fates)
 
 
 def test_a_norm_of_other_axes_becomes_a_multiply_add():
