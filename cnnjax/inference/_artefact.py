@@ -13,15 +13,14 @@ from cnnjax.errors import UserError
 from cnnjax.weights import _safetensors_file
 
 
-MARK = "cnnjax_artefact"  # What tells such a file from others: its kind.
+MARK = "cnnjax_artefact"  # What tells such a file from others: its format.
 FORMAT = "1"  # Raised whenever older readers would misunderstand a file.
-_FORMAT, _VERSION = "cnnjax_artefact_format", "cnnjax_version"
+_VERSION = "cnnjax_version"
 _PROGRAM, _ARRAYS = "program", "arrays/"
 
 
 def write_artefact(
     path: str | os.PathLike[str],
-    kind: str,
     program: bytes,
     arrays: Mapping[str, np.ndarray],
     metadata: Mapping[str, str],
@@ -30,43 +29,39 @@ def write_artefact(
 
     Args:
       path: the file.
-      kind: what the program is, which `read_artefact` asks for.
       program: of any form.
       arrays: what it works on.
       metadata: text about it for the file's header.
     """
-    known = {MARK: kind, _FORMAT: FORMAT, _VERSION: cnnjax.__version__}
+    known = {MARK: FORMAT, _VERSION: cnnjax.__version__}
     tensors = {f"{_ARRAYS}{name}": array for name, array in arrays.items()}
     tensors[_PROGRAM] = np.frombuffer(program, np.uint8)
     _safetensors_file.save(Path(path), tensors, {**metadata, **known})
 
 
 def read_artefact(
-    path: str | os.PathLike[str], kind: str
+    path: str | os.PathLike[str],
 ) -> tuple[bytes, dict[str, np.ndarray], dict[str, str]]:
     """Reads what `write_artefact` wrote; nothing in it is run.
 
     Args:
       path: the file.
-      kind: what the program has to be.
 
     Returns:
       The program, the arrays and the metadata.
 
     Raises:
       UserError: if there is no such file, it is damaged, nothing that `write_artefact`
-        wrote, of another kind, or of a format that this version does not read.
+        wrote, or of a format that this version does not read.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     tensors, metadata = _safetensors_file.load(path)
-    found = metadata.get(MARK)
-    if found is None:
+    version = metadata.get(MARK)
+    if version is None:
         raise UserError(f"{path} holds no program, but {len(tensors)} arrays")
-    if found != kind:
-        raise UserError(f"{path} holds a model that is {found}, not {kind}")
-    if (version := metadata.get(_FORMAT)) != FORMAT:
+    if version != FORMAT:
         raise UserError(
             f"{path} has format {version} (cnnjax {metadata.get(_VERSION)} wrote it), "
             f"but cnnjax {cnnjax.__version__} reads format {FORMAT}: write it again"

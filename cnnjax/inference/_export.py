@@ -23,7 +23,6 @@ from cnnjax.inference._fold import fold_batch_norm
 from cnnjax.inference._lowerings import for_inference
 
 
-KIND = "exported"
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 ImagesShape = Sequence[int | None]  # [n, h, w, c]; n is None for any number.
@@ -146,7 +145,7 @@ def write_program(
         "images_dtype": images.dtype.name,
     }
     plain = {name: np.asarray(array) for name, array in arrays.items()}
-    write_artefact(path, KIND, bytes(exported.serialize()), plain, metadata)
+    write_artefact(path, bytes(exported.serialize()), plain, metadata)
 
 
 def load(path: str | os.PathLike[str]) -> Exported:
@@ -171,7 +170,7 @@ def load(path: str | os.PathLike[str]) -> Exported:
     """
     _check_flatbuffers()
     path = Path(path)
-    program, arrays, metadata = read_artefact(path, KIND)
+    program, arrays, metadata = read_artefact(path)
     platforms = read_json(path, metadata, "platforms", list)
     shape = read_json(path, metadata, "images_shape", list)
     _check_version(path, metadata)

@@ -23,15 +23,14 @@ ARRAYS = {
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "new" / "model.artefact"
-    _artefact.write_artefact(path, "exported", b"program", ARRAYS, {"note": "x"})
+    _artefact.write_artefact(path, b"program", ARRAYS, {"note": "x"})
     return path
 
 
 def rewrite(path, metadata=None, drop=(), **tensors):
     """Changes a file as somebody else would."""
     known = {
-        "cnnjax_artefact": "exported",
-        "cnnjax_artefact_format": "1",
+        "cnnjax_artefact": "1",
         "cnnjax_version": "0.0.1",
     }
     kept = {k: v for k, v in load_file(path).items() if k not in drop}
@@ -39,7 +38,7 @@ def rewrite(path, metadata=None, drop=(), **tensors):
 
 
 def test_comes_back_bit_by_bit(path):
-    program, arrays, metadata = _artefact.read_artefact(path, "exported")
+    program, arrays, metadata = _artefact.read_artefact(path)
     assert program == b"program"
     assert arrays.keys() == ARRAYS.keys()
     for name, array in arrays.items():
@@ -52,38 +51,32 @@ def test_comes_back_bit_by_bit(path):
 
 def test_an_array_may_be_called_like_the_program(path):
     arrays = {"program": np.ones(2, np.float32)}
-    _artefact.write_artefact(path, "exported", b"abc", arrays, {})
-    program, found, _ = _artefact.read_artefact(path, "exported")
+    _artefact.write_artefact(path, b"abc", arrays, {})
+    program, found, _ = _artefact.read_artefact(path)
     assert program == b"abc" and found["program"].tolist() == [1, 1]
 
 
 def test_no_file(tmp_path):
     for path in (tmp_path / "nothing", tmp_path):
         with pytest.raises(errors.UserError, match="there is no file"):
-            _artefact.read_artefact(path, "exported")
-
-
-def test_another_kind(path):
-    with pytest.raises(errors.UserError, match="that is exported, not specialised"):
-        _artefact.read_artefact(path, "specialised")
+            _artefact.read_artefact(path)
 
 
 def test_a_file_of_weights(path):
     save_file({"a": np.ones(2)}, path)
     with pytest.raises(errors.UserError, match="holds no program, but 1 arrays"):
-        _artefact.read_artefact(path, "exported")
+        _artefact.read_artefact(path)
 
 
 @pytest.mark.parametrize("version", ["2", "0", "", "one"])
 def test_another_format(path, version):
     metadata = {
-        "cnnjax_artefact": "exported",
-        "cnnjax_artefact_format": version,
+        "cnnjax_artefact": version,
         "cnnjax_version": "9.9",
     }
     rewrite(path, metadata)
     with pytest.raises(errors.UserError) as caught:
-        _artefact.read_artefact(path, "exported")
+        _artefact.read_artefact(path)
     message = f"has format {version} (cnnjax 9.9 wrote it), but cnnjax"
     assert message in str(caught.value)
 
@@ -100,14 +93,14 @@ def test_another_format(path, version):
 def test_parts_that_are_missing_or_strange(path, changes):
     rewrite(path, **changes)
     with pytest.raises(errors.UserError, match="damaged: its program or an array"):
-        _artefact.read_artefact(path, "exported")
+        _artefact.read_artefact(path)
 
 
 @pytest.mark.parametrize("kept", [0, 4, 8, 100, -1])
 def test_a_truncated_file(path, kept):
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(errors.UserError, match="damaged, or no safetensors file"):
-        _artefact.read_artefact(path, "exported")
+        _artefact.read_artefact(path)
 
 
 def test_a_header_that_lies_about_its_size(path):
@@ -115,7 +108,7 @@ def test_a_header_that_lies_about_its_size(path):
     data[:8] = (2**40).to_bytes(8, "little")
     path.write_bytes(data)
     with pytest.raises(errors.UserError, match="damaged"):
-        _artefact.read_artefact(path, "exported")
+        _artefact.read_artefact(path)
 
 
 def test_a_failed_write_leaves_the_old_file(path, monkeypatch):
@@ -129,7 +122,7 @@ def test_a_failed_write_leaves_the_old_file(path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
-        _artefact.write_artefact(path, "exported", b"new", {}, {})
+        _artefact.write_artefact(path, b"new", {}, {})
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 

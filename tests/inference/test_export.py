@@ -88,7 +88,7 @@ def test_a_fresh_process_computes_the_same(file, tmp_path):
 
 
 def test_statistics_are_gone_and_weights_stand_by_path(file):
-    _, arrays, metadata = _artefact.read_artefact(file[0], "exported")
+    _, arrays, metadata = _artefact.read_artefact(file[0])
     assert {*arrays} == {
         f"params/{layer}/{name}"
         for layer in ("Conv_0", "Dense_0")
@@ -115,7 +115,7 @@ def test_half_precision_survives(tmp_path):
     images = jnp.ones((1, 2, 2, 4))
     variables = model.init(jax.random.key(0), images)
     inference.export(model, variables, images.shape, path, platforms=["cpu"])
-    arrays = _artefact.read_artefact(path, "exported")[1]
+    arrays = _artefact.read_artefact(path)[1]
     assert arrays["params/kernel"].dtype == jnp.bfloat16
     found = inference.load(path)(images)
     assert found.dtype == jnp.bfloat16
@@ -188,7 +188,7 @@ def test_a_model_that_wants_a_number_of_images(tmp_path):
 
 def changed(path, **metadata):
     """Changes what a file says of itself; returns its arrays."""
-    known = _artefact.read_artefact(path, "exported")[2]
+    known = _artefact.read_artefact(path)[2]
     save_file(load_file(path), path, {**known, **metadata})
 
 
@@ -215,10 +215,10 @@ def test_files_of_other_versions_and_platforms(copy, metadata, message):
 
 
 def test_weights_and_programs_that_are_damaged(copy):
-    program, arrays, metadata = _artefact.read_artefact(copy, "exported")
+    program, arrays, metadata = _artefact.read_artefact(copy)
 
     def write(program, arrays):
-        _artefact.write_artefact(copy, "exported", program, arrays, metadata)
+        _artefact.write_artefact(copy, program, arrays, metadata)
 
     for harm in (program[:100], b"", program[::-1]):
         write(harm, arrays)
