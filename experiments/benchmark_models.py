@@ -7,10 +7,10 @@ that of ONNX Runtime. What came of it: `docs/inference.md`.
     GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python experiments/benchmark_models.py
 
 PyTorch, Keras and ONNX Runtime are measured where they are installed (the extras
-`torch` and `bench`). All run float32 on all cores and, but for Keras, have the same
-weights; their outputs are compared first. Each contestant has a process of its own, so
-that none works in memory that another has left behind; they take turns, of two runs
-after one that does not count. A figure is the median over all of them.
+`torch` and `bench`). All run on all cores, or on the GPU that JAX has. All but Keras
+have the same weights; their outputs are compared first. Each contestant has a process
+of its own, so that none works in memory that another has left behind; they take turns,
+of two runs after one that does not count. A figure is the median over all of them.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ import jax
 import model_contestants as contestants
 import numpy as np
 import rich.console
-from timing import Run, machine
+from timing import Run, device, machine, wait_for
 
 import cnnjax
 from cnnjax import cli, errors
@@ -50,6 +50,9 @@ MODELS = (
     "mobilenet_v1",
     "shufflenet_v1_g3",
 )
+# Of the outputs' scale; GPUs round float32 products to 10 bits unless told otherwise.
+TOLERANCES = {"float32": 1e-2 if jax.default_backend() == "gpu" else 1e-3}
+TOLERANCES["bfloat16"] = 0.1
 COLUMNS = ("cnnjax", "lax", "keras", "torch", "torch frozen", "onnxruntime")
 
 
@@ -65,6 +68,8 @@ class Config:
     """Images at a time."""
     others: tuple[str, ...] = COLUMNS[1:]
     """Whom to compare with."""
+    dtype: str = "float32"
+    """What to compute in: `float32`, or `bfloat16` on an accelerator."""
     image_size: int | None = None
     """Side of the images, in pixels (default: the network's own)."""
     rounds: int = 7
@@ -144,6 +149,7 @@ def measure(name: str, batch_size: int, config: Config) -> dict[str, Any]:
             command = [sys.executable, __file__, "--worker", contestant]
             command += ["--models", name, "--batch-sizes", str(batch_size)]
             command += ["--image-size", str(config.image_size), "--out", str(out)]
+            command += ["--dtype", config.dtype]
             process = stack.enter_context(worker(command))
             answer = json.loads(process.stdout.readline() or "null")
             if answer is None:
@@ -154,7 +160,7 @@ def measure(name: str, batch_size: int, config: Config) -> dict[str, Any]:
         expected = outputs["cnnjax"]
         for contestant, output in outputs.items():
             error = np.abs(output - expected).max() / np.abs(expected).max()
-            if contestant != "keras" and not error < 1e-3:
+            if contestant != "keras" and not error < TOLERANCES[config.dtype]:
                 raise RuntimeError(f"{contestant} computes another {name}: {error:.1e}")
         times: dict[str, list[float]] = {contestant: [] for contestant in turns}
         start = time.perf_counter()
@@ -166,6 +172,7 @@ def measure(name: str, batch_size: int, config: Config) -> dict[str, Any]:
     return {
         "model": name,
         "batch_size": batch_size,
+        "dtype": config.dtype,
         "image_size": config.image_size or cnnjax.create(name).image_size,
         "ms": {key: float(np.median(found)) for key, found in times.items()},
         "first_s": {key: answer["first_s"] for key, answer in told.items()},
@@ -200,23 +207,31 @@ def work(config: Config) -> None:
     run = make(config)
     if run is None:
         return
-    np.save(config.out, np.asarray(run()))
-    told = {"first_s": time.perf_counter() - start}
-    told["peak_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    np.save(config.out, contestants.on_host(run()))
+    told = {"first_s": time.perf_counter() - start, "peak_bytes": peak_bytes(config)}
     print(json.dumps(told), file=answers, flush=True)
     for _ in sys.stdin:
         times = []
         for _ in range(3):
             began = time.perf_counter()
-            jax.block_until_ready(run())
+            wait_for(run())
             times.append(1e3 * (time.perf_counter() - began))
         print(json.dumps(times[1:]), file=answers, flush=True)
+
+
+def peak_bytes(config: Config) -> float:
+    """Returns the most memory that this process has had: a GPU's, if it has one."""
+    if jax.default_backend() == "cpu":
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if config.worker.startswith("torch"):
+        return contestants.torch.cuda.max_memory_allocated()
+    return jax.devices()[0].memory_stats()["peak_bytes_in_use"]
 
 
 def make(config: Config) -> Run | None:
     """Returns what a process runs; None where the library or the network is missing."""
     (name,), (batch_size,) = config.models, config.batch_sizes
-    model = cnnjax.create(name)
+    model = cnnjax.create(name, dtype=jax.numpy.dtype(config.dtype))
     side = config.image_size or model.image_size
     random = np.random.RandomState(0)
     images = random.randn(batch_size, side, side, 3).astype(np.float32)
@@ -229,7 +244,7 @@ def make(config: Config) -> Run | None:
     }
     if config.worker in ours:
         return ours[config.worker](model, variables, images)
-    network = contestants.torch_network(name, variables)
+    network = contestants.torch_network(name, variables, config.dtype)
     theirs: dict[str, Callable[..., Run | None]] = {
         "torch": contestants.eager,
         "torch frozen": contestants.frozen,
@@ -280,10 +295,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     names = [row["model"] for row in rows]
     axes.set_xticks(range(len(rows)), names, rotation=20, ha="right")
     axes.set_ylabel("time as a multiple of cnnjax's")
-    axes.set_title(
-        f"{machine()['cpu']}, {os.cpu_count()} cores, float32, "
-        f"{rows[0]['batch_size']} images"
-    )
+    axes.set_title(f"{device()}, {rows[0]['dtype']}, {rows[0]['batch_size']} images")
     figure.legend(loc="outside lower center", ncols=5)
     figure.savefig(path, dpi=100)
     plt.close(figure)

@@ -13,7 +13,6 @@ table's the median over the shapes of a class.
 import dataclasses
 import functools
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import numpy as np
 import rich.console
 from conv_shapes import NETWORKS, Shape
 from op_contestants import contestants, make_arrays
-from timing import clock, machine
+from timing import clock, device, machine
 
 from cnnjax import cli
 
@@ -43,6 +42,10 @@ class Config:
     """How often to time each contestant, at the most."""
     seconds: float = 6.0
     """How long to spend on one measurement before its rounds are cut to three."""
+    dtype: str = "float32"
+    """`float32` or `bfloat16`."""
+    calls: int = 1
+    """How many calls to dispatch at a time; 20 on a GPU."""
     scale: float = 1.0
     """Factor on the sizes of the images; below 1 only to try the script out."""
     out: Path = Path("runs/benchmark_ops")
@@ -77,15 +80,17 @@ def main(config: Config) -> list[dict[str, Any]]:
     document = {"machine": machine() | {"matmul_gflops": peak}, "rows": rows}
     (config.out / "benchmark_ops.json").write_text(json.dumps(document, indent=1))
     (config.out / "benchmark_ops.md").write_text(markdown(rows, peak))
-    draw(rows, config.out / "benchmark_ops.png")
+    draw(rows, config.out / "benchmark_ops.png", config.dtype)
     rich.console.Console(soft_wrap=True).print(markdown(rows, peak))
     return rows
 
 
 def measure(shape: Shape, batch_size: int, config: Config) -> dict[str, Any]:
     """Times one operation, forward and with its gradients."""
-    forward, both = contestants(shape, make_arrays(shape, batch_size))
-    timed = functools.partial(clock, rounds=config.rounds, seconds=config.seconds)
+    forward, both = contestants(shape, make_arrays(shape, batch_size, config.dtype))
+    timed = functools.partial(
+        clock, rounds=config.rounds, seconds=config.seconds, calls=config.calls
+    )
     return {
         "shape": str(shape),
         "kind": shape.kind,
@@ -98,9 +103,15 @@ def measure(shape: Shape, batch_size: int, config: Config) -> dict[str, Any]:
 
 def matmul_gflops(config: Config) -> float:
     """Returns the rate of a large matrix product, which bounds the others."""
-    a = jax.numpy.ones((2048, 2048))
+    side = 2048 if jax.default_backend() == "cpu" else 8192
+    a = jax.random.normal(jax.random.key(0), (side, side), config.dtype)
     run = functools.partial(jax.jit(jax.numpy.matmul), a, a)
-    times = clock({"matmul": run}, rounds=config.rounds, seconds=config.seconds)
+    times = clock(
+        {"matmul": run},
+        rounds=config.rounds,
+        seconds=config.seconds,
+        calls=config.calls,
+    )
     return 2e-6 * a.shape[0] ** 3 / times["matmul"]
 
 
@@ -176,7 +187,7 @@ def exceptions(rows: list[dict[str, Any]]) -> str:
     return text
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
+def draw(rows: list[dict[str, Any]], path: Path, dtype: str) -> None:
     """Draws how many times faster than lax each shape is, by class."""
     import matplotlib.pyplot as plt
 
@@ -191,7 +202,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     axes.set_yscale("log")
     axes.set_xticks(range(len(kinds)), kinds, rotation=20, ha="right")
     axes.set_ylabel("times faster than lax")
-    axes.set_title(f"{machine()['cpu']}, {os.cpu_count()} cores, float32")
+    axes.set_title(f"{device()}, {dtype}")
     axes.legend()
     figure.savefig(path, dpi=100)
     plt.close(figure)

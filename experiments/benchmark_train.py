@@ -19,7 +19,6 @@ import dataclasses
 import functools
 import importlib
 import json
-import os
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import rich.console
-from timing import Run, clock, machine
+from timing import Run, clock, device, machine
 
 import cnnjax
 from cnnjax import cli, data, errors, train
@@ -272,7 +271,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     axes.set_yscale("log")
     axes.set_xticks(range(len(rows)), [row["model"] for row in rows])
     axes.set_ylabel("ms per training step")
-    axes.set_title(f"{machine()['cpu']}, {os.cpu_count()} cores, float32")
+    axes.set_title(f"{device()}, float32")
     axes.legend()
     figure.savefig(path, dpi=100)
     plt.close(figure)

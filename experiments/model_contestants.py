@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from timing import Run, torch
+from timing import Run, torch, torch_device
 
 import cnnjax
 from cnnjax import inference
@@ -67,8 +67,8 @@ def keras_on_jax(name: str, images: np.ndarray) -> Run | None:
     return lambda: call(state, rest, images)
 
 
-def torch_network(name: str, variables: Any) -> Any:
-    """Returns the network in PyTorch with these weights, or None."""
+def torch_network(name: str, variables: Any, dtype: str) -> Any:
+    """Returns the network in PyTorch with these weights and this dtype, or None."""
     if torch is None:
         return None
     torch.set_num_threads(os.cpu_count())
@@ -83,35 +83,42 @@ def torch_network(name: str, variables: Any) -> Any:
     weights = cnnjax.weights.to_torch(name, variables)
     state = {key: torch.from_numpy(np.array(value)) for key, value in weights.items()}
     network.load_state_dict(state)
-    return network.eval().to(memory_format=torch.channels_last)
+    return network.eval().to(
+        torch_device(), getattr(torch, dtype), memory_format=torch.channels_last
+    )
 
 
 def eager(network: Any, images: np.ndarray) -> Run:
     """Runs a network in PyTorch, channels last."""
-    x = torch_images(images)
-
-    def run() -> Any:
-        with torch.inference_mode():
-            return network(x).numpy()
-
-    return run
+    return call_of(network, torch_images(network, images))
 
 
 def frozen(network: Any, images: np.ndarray) -> Run:
     """Runs it as TorchScript, frozen and optimised for inference."""
-    x = torch_images(images)
+    x = torch_images(network, images)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         traced = torch.jit.freeze(torch.jit.trace(network, x))
-        return eager(torch.jit.optimize_for_inference(traced), images)
+        return call_of(torch.jit.optimize_for_inference(traced), x)
+
+
+def call_of(network: Any, x: Any) -> Run:
+    """Returns a function () -> network(x) without gradients."""
+
+    def run() -> Any:
+        with torch.inference_mode():
+            return network(x)
+
+    return run
 
 
 def onnx_runtime(network: Any, images: np.ndarray) -> Run | None:
     """Runs PyTorch's export of it in ONNX Runtime."""
-    if not all(map(find_spec, ("onnxruntime", "onnxscript", "onnx"))):
+    found = all(map(find_spec, ("onnxruntime", "onnxscript", "onnx")))
+    if not found or torch_device() != "cpu":
         return None
     runtime = importlib.import_module("onnxruntime")
-    x = torch_images(images).contiguous()
+    x = torch_images(network, images).contiguous()
     plain = network.to(memory_format=torch.contiguous_format)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -126,7 +133,15 @@ def onnx_runtime(network: Any, images: np.ndarray) -> Run | None:
     return lambda: session.run(None, feed)[0]
 
 
-def torch_images(images: np.ndarray) -> Any:
-    """Returns images [n, h, w, c] as PyTorch has them, channels last in memory."""
+def torch_images(network: Any, images: np.ndarray) -> Any:
+    """Returns images [n, h, w, c] as a network takes them, channels last in memory."""
+    weight = next(network.parameters())
     x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-    return x.to(memory_format=torch.channels_last)
+    return x.to(weight.device, weight.dtype, memory_format=torch.channels_last)
+
+
+def on_host(output: Any) -> np.ndarray:
+    """Returns a contestant's output, float32."""
+    if torch is not None and isinstance(output, torch.Tensor):
+        output = output.float().cpu().numpy()
+    return np.asarray(output, np.float32)

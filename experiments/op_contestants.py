@@ -8,19 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 from conv_shapes import Shape
 from jax import lax
-from timing import Run, torch
+from timing import Run, torch, torch_device
 
 from cnnjax import ops
 
 
-def make_arrays(shape: Shape, batch_size: int) -> tuple[np.ndarray, ...]:
+def make_arrays(
+    shape: Shape, batch_size: int, dtype: str = "float32"
+) -> tuple[np.ndarray, ...]:
     """Returns images [n, h, w, c] and, unless it pools, a kernel [k, k, c / g, m]."""
     random = np.random.RandomState(0)
     images = random.randn(batch_size, shape.size, shape.size, shape.channels)
     size = (shape.kernel, shape.kernel, shape.channels // shape.groups, shape.features)
     kernel = random.randn(*size) / shape.kernel
     arrays = (images,) if shape.pooling else (images, kernel)
-    return tuple(array.astype(np.float32) for array in arrays)
+    return tuple(array.astype(jnp.dtype(dtype)) for array in arrays)
 
 
 def contestants(
@@ -91,8 +93,10 @@ def of_torch(shape: Shape, arrays: tuple[np.ndarray, ...]) -> tuple[Run, Run]:
     """Returns () -> y and () -> (y, *gradients) in PyTorch, channels last."""
     orders = (0, 3, 1, 2), (2, 3, 0, 1) if shape.transposed else (3, 2, 0, 1)
     tensors = [
-        torch.from_numpy(array.transpose(order).copy()).to(
-            memory_format=torch.channels_last
+        torch.from_numpy(array.transpose(order).astype(np.float32)).to(
+            device=torch_device(),
+            dtype=getattr(torch, array.dtype.name),
+            memory_format=torch.channels_last,
         )
         for array, order in zip(arrays, orders, strict=False)
     ]

@@ -20,7 +20,7 @@ Run = Callable[[], Any]
 
 
 def clock(
-    contestants: dict[str, Run], *, rounds: int, seconds: float
+    contestants: dict[str, Run], *, rounds: int, seconds: float, calls: int = 1
 ) -> dict[str, float]:
     """Returns the median time of each in milliseconds, interleaved, when warm.
 
@@ -28,9 +28,11 @@ def clock(
       contestants: what to time, by name.
       rounds: how often, at the most.
       seconds: how long all of it may take before the rounds are cut to three.
+      calls: how many calls to dispatch at a time, whose mean counts. One call to a GPU
+        takes the host longer than many an operation takes the GPU.
     """
     for run in contestants.values():
-        jax.block_until_ready(run())
+        wait_for(run())
     times = {name: [] for name in contestants}
     start = time.perf_counter()
     for i in range(rounds):
@@ -38,15 +40,37 @@ def clock(
             break
         for name, run in contestants.items():
             began = time.perf_counter()
-            jax.block_until_ready(run())
-            times[name].append(1e3 * (time.perf_counter() - began))
+            for _ in range(calls):
+                result = run()
+            wait_for(result)
+            times[name].append(1e3 * (time.perf_counter() - began) / calls)
     return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def wait_for(result: Any) -> Any:
+    """Returns JAX's or PyTorch's result, once the device has computed it."""
+    if torch_device() == "cuda":
+        torch.cuda.synchronize()
+    return jax.block_until_ready(result)
+
+
+def torch_device() -> str:
+    """Returns where PyTorch has to compute, so that it has the device that JAX has."""
+    return "cuda" if torch is not None and jax.default_backend() == "gpu" else "cpu"
+
+
+def device() -> str:
+    """Returns the name of the device, and how many cores a CPU has."""
+    if jax.default_backend() == "cpu":
+        return f"{processor()}, {os.cpu_count()} cores"
+    return jax.devices()[0].device_kind
 
 
 def machine() -> dict[str, Any]:
     """Returns what decides about the figures, besides the code."""
     packages = ("jaxlib", "flax", "optax")
     return {
+        "device": jax.devices()[0].device_kind,
         "cpu": processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),

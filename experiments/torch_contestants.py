@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import Any
 
 import numpy as np
-from timing import Run, torch
+from timing import Run, torch, torch_device
 
 
 nn: Any = torch.nn
@@ -46,7 +46,8 @@ def step_of(
       learning_rate, momentum: of stochastic gradient descent.
     """
     model = load(create(name), weights)
-    x, y = channels_last(batch["image"]), torch.from_numpy(batch["label"])
+    x = channels_last(batch["image"])
+    y = torch.from_numpy(batch["label"]).to(torch_device())
     optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate, momentum=momentum)
 
     def run():
@@ -69,13 +70,13 @@ def load(model: Any, weights: dict[str, np.ndarray]) -> Any:
     torch.set_num_threads(os.cpu_count())  # As many as XLA has.
     state = {key: torch.from_numpy(np.array(value)) for key, value in weights.items()}
     model.load_state_dict(state)
-    return model.to(memory_format=torch.channels_last).train()
+    return model.to(torch_device(), memory_format=torch.channels_last).train()
 
 
 def channels_last(images: np.ndarray) -> Any:
     """Returns images [n, h, w, c] as PyTorch has them."""
     x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-    return x.to(memory_format=torch.channels_last)
+    return x.to(torch_device(), memory_format=torch.channels_last)
 
 
 def conv_norm(channels: int, features: int, kernel_size: int, stride: int) -> Any:

@@ -1,10 +1,16 @@
-"""Strict JAX and checked shapes for every test, on two devices of a CPU."""
+"""Strict JAX and checked shapes for every test, on two devices of a CPU.
+
+`JAX_PLATFORMS=cuda python -m pytest tests/ops` runs them on a GPU: see `docs/gpu.md`.
+"""
+
+import os
 
 import jax
 import jaxtyping
 import pytest
 
 
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # Before JAX looks for devices.
 # Before anything of cnnjax is imported: every annotated shape is checked.
 jaxtyping.install_import_hook("cnnjax", "beartype.beartype")
 

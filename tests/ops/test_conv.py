@@ -218,6 +218,23 @@ def test_accelerators_get_exactly_xlas_convolution(example, platform):
     assert sorted(of_ours) == sorted(of_theirs)
 
 
+def test_grouped_1x1_are_split_on_nvidias_gpus_too():
+    x, kernel = jnp.ones((2, 4, 4, 6)), jnp.ones((1, 1, 2, 9))
+    function = functools.partial(
+        ops.conv_general_dilated,
+        window_strides=(1, 1),
+        padding="VALID",
+        dimension_numbers=DIMENSIONS,
+        feature_group_count=3,
+    )
+
+    def convolutions(platform):
+        lines = stablehlo(gradient(function), (x, kernel), platform)
+        return sum(line.startswith("stablehlo.convolution") for line in lines)
+
+    assert convolutions("cuda") == 3 * convolutions("tpu")
+
+
 def test_export_for_all_platforms(example):
     _, ours, theirs, (x, kernel) = example
     batch = jax.export.symbolic_shape("b, _, _, _", like=x.shape)
