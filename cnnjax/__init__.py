@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cnnjax import cost as cost
     from cnnjax import data as data
     from cnnjax import inference as inference
+    from cnnjax import losses as losses
     from cnnjax import metrics as metrics
     from cnnjax import models as models
     from cnnjax import nn as nn
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = "cli cost data inference metrics models nn ops plots recipes train".split()
-_ROOMS += ["weights"]
+_ROOMS = "cli cost data inference losses metrics models nn ops plots recipes".split()
+_ROOMS += ["train", "weights"]
 
 
 def __getattr__(name: str):
