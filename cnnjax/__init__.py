@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from cnnjax import plots as plots
     from cnnjax import recipes as recipes
     from cnnjax import train as train
+    from cnnjax import video as video
     from cnnjax import weights as weights
 
 __version__ = "0.1.0"
 
 _ROOMS = "cli cost data inference losses metrics models nn ops plots recipes".split()
-_ROOMS += ["train", "weights"]
+_ROOMS += ["train", "video", "weights"]
 
 
 def __getattr__(name: str):

@@ -15,13 +15,14 @@ PACKAGE = Path(cnnjax.__file__).parent
 # What each room may import of cnnjax, besides itself and `errors`.
 ALLOWED = {
     "__init__": {"registry", "cli", "cost", "data", "losses", "metrics", "models", "nn"}
-    | {"ops", "inference", "plots", "recipes", "train", "weights"},
+    | {"ops", "inference", "plots", "recipes", "train", "video", "weights"},
     "__main__": {"cli"},
     "errors": set(),
     "trees": set(),
     "ops": set(),
     "nn": {"ops"},
     "models": {"nn", "ops"},
+    "video": {"models", "nn", "ops", "trees"},
     "registry": {"models"},
     "weights": {"models", "registry", "trees"},
     "inference": {"nn", "ops", "trees", "weights"},
