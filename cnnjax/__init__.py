@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cnnjax import cost as cost
     from cnnjax import data as data
     from cnnjax import inference as inference
+    from cnnjax import losses as losses
     from cnnjax import metrics as metrics
     from cnnjax import models as models
     from cnnjax import nn as nn
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
     from cnnjax import plots as plots
     from cnnjax import recipes as recipes
     from cnnjax import train as train
+    from cnnjax import video as video
     from cnnjax import weights as weights
 
 __version__ = "0.1.0"
 
-_ROOMS = "cli cost data inference metrics models nn ops plots recipes train".split()
-_ROOMS += ["weights"]
+_ROOMS = "cli cost data inference losses metrics models nn ops plots recipes".split()
+_ROOMS += ["train", "video", "weights"]
 
 
 def __getattr__(name: str):

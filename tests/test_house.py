@@ -14,22 +14,24 @@ PACKAGE = Path(cnnjax.__file__).parent
 
 # What each room may import of cnnjax, besides itself and `errors`.
 ALLOWED = {
-    "__init__": {"registry", "cli", "cost", "data", "metrics", "models", "nn", "ops"}
-    | {"inference", "plots", "recipes", "train", "weights"},
+    "__init__": {"registry", "cli", "cost", "data", "losses", "metrics", "models", "nn"}
+    | {"ops", "inference", "plots", "recipes", "train", "video", "weights"},
     "__main__": {"cli"},
     "errors": set(),
     "trees": set(),
     "ops": set(),
     "nn": {"ops"},
     "models": {"nn", "ops"},
+    "video": {"models", "nn", "ops", "trees"},
     "registry": {"models"},
     "weights": {"models", "registry", "trees"},
     "inference": {"nn", "ops", "trees", "weights"},
     "cost": {"plots"},
+    "losses": {"ops"},
     "metrics": set(),
     "plots": set(),
     "data": set(),
-    "train": {"metrics"},
+    "train": {"losses", "metrics"},
     "recipes": {"data", "models", "registry", "train"},
     "cli": {"data", "metrics", "models", "plots", "registry", "train"}
     | {"weights"}
