@@ -53,7 +53,8 @@ def conv_general_dilated(
     A drop-in for it, in calls and in layers: `nn.Conv(conv_general_dilated=...)`. A
     two-dimensional convolution of NHWC images with HWIO kernels gets the fastest
     known lowering for its shape on CPUs; on other platforms (but for grouped 1x1 on
-    NVIDIA's GPUs), and for anything else, it is XLA's own. bfloat16 and float16 accumulate in float32.
+    NVIDIA's GPUs), and for anything else, it is XLA's own. bfloat16 and float16
+    accumulate in float32.
 
     It differs from `lax`'s where code looks for the primitive by name: policies of
     `jax.checkpoint` such as `checkpoint_dots` recompute it rather than save it (give
