@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from cnnjax import ops as ops
     from cnnjax import plots as plots
     from cnnjax import recipes as recipes
+    from cnnjax import segmentation as segmentation
     from cnnjax import train as train
     from cnnjax import weights as weights
 
 __version__ = "0.1.0"
 
 _ROOMS = "cli cost data inference metrics models nn ops plots recipes train".split()
-_ROOMS += ["weights"]
+_ROOMS += ["segmentation", "weights"]
 
 
 def __getattr__(name: str):

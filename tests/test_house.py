@@ -15,14 +15,15 @@ PACKAGE = Path(cnnjax.__file__).parent
 # What each room may import of cnnjax, besides itself and `errors`.
 ALLOWED = {
     "__init__": {"registry", "cli", "cost", "data", "metrics", "models", "nn", "ops"}
-    | {"inference", "plots", "recipes", "train", "weights"},
+    | {"inference", "plots", "recipes", "segmentation", "train", "weights"},
     "__main__": {"cli"},
     "errors": set(),
     "trees": set(),
     "ops": set(),
     "nn": {"ops"},
     "models": {"nn", "ops"},
-    "registry": {"models"},
+    "segmentation": {"models", "nn", "ops"},
+    "registry": {"models", "segmentation"},
     "weights": {"models", "registry", "trees"},
     "inference": {"nn", "ops", "trees", "weights"},
     "cost": {"plots"},
@@ -33,7 +34,7 @@ ALLOWED = {
     "recipes": {"data", "models", "registry", "train"},
     "cli": {"data", "metrics", "models", "plots", "registry", "train"}
     | {"weights"}
-    | {"cost", "inference"},
+    | {"cost", "inference", "segmentation"},
 }
 
 
