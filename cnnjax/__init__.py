@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cnnjax import ops as ops
     from cnnjax import plots as plots
     from cnnjax import recipes as recipes
+    from cnnjax import segmentation as segmentation
     from cnnjax import train as train
     from cnnjax import video as video
     from cnnjax import weights as weights
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = "cli cost data inference losses metrics models nn ops plots recipes".split()
-_ROOMS += ["train", "video", "weights"]
+_ROOMS += ["segmentation", "train", "video", "weights"]
 
 
 def __getattr__(name: str):

@@ -10,7 +10,7 @@ from cnnjax import errors
 
 
 if TYPE_CHECKING:
-    from cnnjax.models import Classifier, Paper
+    from cnnjax.models import Network, Paper
 
 FAMILIES = (
     "cnnjax.models.alexnet",
@@ -39,11 +39,17 @@ FAMILIES = (
     "cnnjax.models.swin",
     "cnnjax.models.vgg",
     "cnnjax.models.wide_resnet",
+    "cnnjax.segmentation.deeplabv3",
+    "cnnjax.segmentation.deeplabv3plus",
+    "cnnjax.segmentation.dilated_fcn",
+    "cnnjax.segmentation.encoder_unet",
+    "cnnjax.segmentation.fcn",
+    "cnnjax.segmentation.unet",
 )
 
 
 @functools.cache
-def _variants() -> dict[str, "Callable[..., Classifier]"]:
+def _variants() -> dict[str, "Callable[..., Network]"]:
     """Imports every family, when a name is first asked for."""
     variants = {}
     for family in FAMILIES:
@@ -54,7 +60,7 @@ def _variants() -> dict[str, "Callable[..., Classifier]"]:
     return variants
 
 
-def create(name: str, **options: Any) -> "Classifier":
+def create(name: str, **options: Any) -> "Network":
     """Builds a variant, e.g. `create("resnet20_cifar", num_classes=100)`.
 
     Args:

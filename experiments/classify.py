@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import rich.console
 
-from cnnjax import cli, cost, data, errors, train, weights
+from cnnjax import cli, cost, data, errors, models, train, weights
 from cnnjax.recipes import PUBLISHED, Recipe
 from cnnjax.train import RunOptions, check_numbers, parallel
 
@@ -130,6 +130,7 @@ def main(config: Config) -> dict[str, Any]:
     )
     side, channels = config.image_size, train_source.image_shape[-1]
     image = jnp.zeros((1, side, side, channels))
+    check_classifies(model, config.model)
     model, distillation = taught(config, model, image, steps_per_epoch)
     schedule = config.create_schedule(steps_per_epoch)
     tx = config.create_optimizer(schedule)
@@ -301,11 +302,18 @@ def check(config: Config) -> None:
         raise errors.UserError("--hint and --hint-epochs need each other")
 
 
+def check_classifies(model: nn.Module, name: str) -> None:
+    """Raises a UserError for networks that answer something else."""
+    if not isinstance(model, models.Classifier):
+        raise errors.UserError(f"{name} is a {type(model).__name__}, not a classifier")
+
+
 def taught(config: Config, model: Any, image: jax.Array, steps_per_epoch: int) -> Any:
     """Returns the model, with a regressor for the hint, and what it has to learn."""
     if config.teacher is None:
         return model, None
     teacher, variables = weights.restore(config.teacher)
+    check_classifies(teacher, str(config.teacher))
 
     def answer(images: jax.Array) -> Any:
         return teacher.apply(variables, images)

@@ -15,15 +15,17 @@ PACKAGE = Path(cnnjax.__file__).parent
 # What each room may import of cnnjax, besides itself and `errors`.
 ALLOWED = {
     "__init__": {"registry", "cli", "cost", "data", "losses", "metrics", "models", "nn"}
-    | {"ops", "inference", "plots", "recipes", "train", "video", "weights"},
+    | {"ops", "inference", "plots", "recipes", "segmentation", "train", "video"}
+    | {"weights"},
     "__main__": {"cli"},
     "errors": set(),
     "trees": set(),
     "ops": set(),
     "nn": {"ops"},
     "models": {"nn", "ops"},
+    "segmentation": {"models", "nn", "ops"},
     "video": {"models", "nn", "ops", "trees"},
-    "registry": {"models"},
+    "registry": {"models", "segmentation"},
     "weights": {"models", "registry", "trees"},
     "inference": {"nn", "ops", "trees", "weights"},
     "cost": {"plots"},
@@ -35,7 +37,7 @@ ALLOWED = {
     "recipes": {"data", "models", "registry", "train"},
     "cli": {"data", "metrics", "models", "plots", "registry", "train"}
     | {"weights"}
-    | {"cost", "inference"},
+    | {"cost", "inference", "segmentation"},
 }
 
 

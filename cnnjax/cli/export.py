@@ -9,8 +9,8 @@ import tyro
 
 import cnnjax
 from cnnjax import errors
-from cnnjax.cli.networks import load_network
-from cnnjax.models import Classifier
+from cnnjax.cli.networks import load_network, weights_file
+from cnnjax.models import Network
 
 
 FORMATS = {"jax": cnnjax.inference.export, "onnx": cnnjax.inference.export_onnx}
@@ -29,9 +29,9 @@ def export(
     Args:
         model: a name that `python -m cnnjax models` lists.
         out: the file.
-        weights: "pypi" (the extra `pretrained`), a file of weights or of
-            `cnnjax.weights.save`, hf://owner/repository[/file], or "random" for initial
-            ones.
+        weights: "pypi" (the extra `pretrained`), a run's folder, a file of weights or
+            of `cnnjax.weights.save`, hf://owner/repository[/file], or "random" for
+            initial ones.
         format: "jax" for `cnnjax.inference.load` on CPUs, GPUs and TPUs (the extra
             `export`), or "onnx" (the extra `onnx`).
         image_size: rows and columns of the images (default: the model's own).
@@ -41,7 +41,7 @@ def export(
         raise errors.unknown("format", format, FORMATS)
     if any(size is not None and size < 1 for size in (image_size, batch_size)):
         raise errors.UserError("--batch-size and --image-size have to be at least 1")
-    network, variables = _load(model, weights, image_size)
+    network, variables = _load(model, weights_file(weights), image_size)
     side = image_size or network.image_size
     FORMATS[format](network, variables, (batch_size, side, side, 3), out)
     print(
@@ -52,7 +52,7 @@ def export(
 
 def _load(
     name: str, weights: str, image_size: int | None
-) -> tuple[Classifier, dict[str, Any]]:
+) -> tuple[Network, dict[str, Any]]:
     """Returns the model and its variables."""
     saved = cnnjax.weights.saved_name(weights)
     if saved not in (None, name):

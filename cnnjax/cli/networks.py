@@ -1,12 +1,19 @@
 """Networks with weights, as commands name them."""
 
+from pathlib import Path
 from typing import Any
 
 import cnnjax
-from cnnjax.models import Classifier
+from cnnjax.models import Network
 
 
-def load_network(name: str, source: str) -> tuple[Classifier, dict[str, Any]]:
+def weights_file(source: str) -> str:
+    """Returns the file of the weights in a run's folder; any other source as it is."""
+    folder = Path(source)
+    return str(folder / "model.safetensors") if folder.is_dir() else source
+
+
+def load_network(name: str, source: str) -> tuple[Network, dict[str, Any]]:
     """Returns a model and its variables.
 
     Args:

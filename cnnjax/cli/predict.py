@@ -9,11 +9,12 @@ import numpy as np
 import rich.console
 import rich.table
 import tyro
-from PIL import Image, UnidentifiedImageError
 
 import cnnjax
 from cnnjax import errors
-from cnnjax.cli.networks import load_network
+from cnnjax.cli.networks import load_network, weights_file
+from cnnjax.cli.photos import open_photo
+from cnnjax.models import Classifier
 
 
 def predict(
@@ -29,8 +30,8 @@ def predict(
         photos: files of any format that Pillow reads.
         model: a name that `python -m cnnjax models` lists.
         weights: "pypi" (the extra `pretrained`), a file of weights, or
-            hf://owner/repository[/file]. A file that `cnnjax.weights.save` wrote
-            says itself which model it is of.
+            hf://owner/repository[/file]. A run's folder, and a file that
+            `cnnjax.weights.save` wrote, say themselves which model they are of.
         top: labels per photograph.
         save: a PNG file for the photographs with bars of the probabilities.
     """
@@ -38,13 +39,19 @@ def predict(
         raise errors.UserError("name at least one photograph")
     if top < 1:
         raise errors.UserError(f"--top has to be at least 1, not {top}")
-    pictures = [_open(path) for path in photos]
+    pictures = [open_photo(path) for path in photos]
+    weights = weights_file(weights)
     network, variables = load_network(model, weights)
+    if not isinstance(network, Classifier):
+        raise errors.UserError(
+            f"a {type(network).__name__} says what pixels show: use `segment`"
+        )
     prepare = cnnjax.weights.preprocessing(model, weights)
     images = np.stack([prepare(picture) for picture in pictures])
     logits, _ = jax.jit(network.apply)(variables, images)
     probabilities = np.asarray(cnnjax.ops.softmax(logits))
-    names = _class_names(probabilities.shape[1])
+    names = cnnjax.weights.class_names(weights)
+    names = names or _class_names(probabilities.shape[1])
 
     table = rich.table.Table("photo", "label")
     table.add_column("probability", justify="right")
@@ -59,18 +66,6 @@ def predict(
     if save is not None:
         cnnjax.plots.predictions(save, [np.asarray(p) for p in pictures], answers)
         print(f"wrote {save}")
-
-
-def _open(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as file:
-            return file.convert("RGB")
-    except FileNotFoundError as error:
-        raise errors.UserError(f"there is no file {path}") from error
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
-        raise errors.UserError(
-            f"{path} cannot be read as a picture: {error}"
-        ) from error
 
 
 def _class_names(num_classes: int) -> Sequence[str]:

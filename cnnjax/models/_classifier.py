@@ -1,4 +1,4 @@
-"""What classifiers share: their options, the layers bound to these, the head."""
+"""What networks share: options, the layers bound to them; and classifiers the head."""
 
 import functools
 from collections.abc import Callable
@@ -76,14 +76,8 @@ class Layers(NamedTuple):
     squeeze_excite: ModuleDef
 
 
-class Classifier(nn.Module):
-    """A classifier of images: a network that returns logits and endpoints.
-
-    `model.apply(variables, image, train=False)` takes normalised images, NHWC. In
-    training it uses and updates the batch statistics (`mutable=["batch_stats"]`). It
-    returns the logits [n, num_classes], or the features before them where num_classes
-    is None; and the endpoints by name: `stem`, the outputs of the stages, `pre_logits`
-    and `logits`. The model's own `__call__` says at which strides.
+class Network(nn.Module):
+    """What networks of images are told, whatever they look for.
 
     Attributes:
       num_classes: logits to predict; None leaves the head out.
@@ -146,6 +140,17 @@ class Classifier(nn.Module):
                 SqueezeExcite, kernel_init=kernel_init, **convolution
             ),
         )
+
+
+class Classifier(Network):
+    """A classifier of images: a network that returns logits and endpoints.
+
+    `model.apply(variables, image, train=False)` takes normalised images, NHWC. In
+    training it uses and updates the batch statistics (`mutable=["batch_stats"]`). It
+    returns the logits [n, num_classes], or the features before them where num_classes
+    is None; and the endpoints by name: `stem`, the outputs of the stages, `pre_logits`
+    and `logits`. The model's own `__call__` says at which strides.
+    """
 
     def classify(
         self,

@@ -52,7 +52,7 @@ class VGG(StagedClassifier, kw_only=True):
       depths: number of convolutions in each stage.
       dims: channels of each stage.
       batch_norm: whether convolutions are normalised.
-      hidden_features: of the two dense layers before the head.
+      hidden_features: of the two dense layers before the head; 0 leaves them out.
       dropout_rate: after each of these two.
     """
 
@@ -93,8 +93,9 @@ class VGG(StagedClassifier, kw_only=True):
 
         x = ops.adaptive_avg_pool2d(x, 7)
         x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)  # The reference's order.
-        x = nn.relu(layers.dense(self.hidden_features, name="fc1")(x))
-        x = nn.relu(layers.dense(self.hidden_features, name="fc2")(dropout(x)))
+        if self.hidden_features:
+            x = nn.relu(layers.dense(self.hidden_features, name="fc1")(x))
+            x = nn.relu(layers.dense(self.hidden_features, name="fc2")(dropout(x)))
         return self.classify(x, out, layers.dense, dropout)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from cnnjax import data, errors, registry, train
-from cnnjax.models import Classifier
+from cnnjax.models import Network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Recipe:
 
     def create_model(
         self, *, num_classes: int, axis_name: str | None = None
-    ) -> Classifier:
+    ) -> Network:
         """Returns the network.
 
         Args:
@@ -167,7 +167,7 @@ class Recipe:
 
     def create_step(
         self,
-        model: Classifier,
+        model: Network,
         tx: optax.GradientTransformation,
         *,
         num_classes: int,

@@ -17,9 +17,11 @@ from cnnjax.weights._stacking import unroll
 
 Variables = dict[str, Any]
 
-# What a state_dict holds besides parameters and statistics: counters, and constants of
-# attention.
-NO_VARIABLE = re.compile(r".*\.(num_batches_tracked|relative_position_index|attn_mask)")
+# What a state_dict holds besides parameters and statistics of ours: counters, constants
+# of attention, and heads that segmentation networks have in training only.
+NO_VARIABLE = re.compile(
+    r".*\.(num_batches_tracked|relative_position_index|attn_mask)|aux_classifier\..*"
+)
 # What others' training puts before every name.
 PREFIXES = ("module.", "_orig_mod.", "model.")
 

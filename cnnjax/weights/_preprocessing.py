@@ -36,7 +36,7 @@ class Preprocessing:
 
     def __call__(self, photo: Image.Image) -> Float[np.ndarray, "h w 3"]:
         """Prepares a photograph, turned upright as its EXIF data says."""
-        photo = ImageOps.exif_transpose(photo).convert("RGB")
+        photo = ImageOps.exif_transpose(photo)
         scale = int(self.image_size / self.crop) / min(photo.size)
         width, height = (max(self.image_size, int(side * scale)) for side in photo.size)
         resampling = Image.Resampling[self.interpolation.upper()]
@@ -44,6 +44,10 @@ class Preprocessing:
         photo = photo.resize((width, height), resampling).crop(
             (left, top, left + self.image_size, top + self.image_size)
         )
-        pixels = np.asarray(photo, np.float32) / 255
+        return self.normalise(photo)
+
+    def normalise(self, photo: Image.Image) -> Float[np.ndarray, "h w 3"]:
+        """Prepares a photograph as it is: neither turned nor resized."""
+        pixels = np.asarray(photo.convert("RGB"), np.float32) / 255
         mean, std = (np.asarray(a, np.float32) for a in (self.mean, self.std))
         return (pixels - mean) / std

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import errors, registry
-from cnnjax.models import Classifier
+from cnnjax.models import Network
 from cnnjax.trees import few
 from cnnjax.weights import _safetensors_file
 from cnnjax.weights._convert import Variables
@@ -23,6 +23,7 @@ from cnnjax.weights._storage import compress, expand
 
 MARK = "cnnjax_model"  # What tells such a file from others: the variant's name.
 _STORAGE = "cnnjax_storage"
+_CLASS_NAMES = "cnnjax_class_names"
 _DTYPES = ("dtype", "param_dtype")  # The fields that JSON has no value for.
 
 
@@ -32,6 +33,7 @@ def save(
     variables: Mapping[str, Any],
     *,
     preprocessing: Preprocessing | None = None,
+    class_names: Sequence[str] | None = None,
     storage: str | None = None,
     **options: Any,
 ) -> None:
@@ -43,6 +45,7 @@ def save(
       variables: {"params": …, "batch_stats": …} of
         `cnnjax.create(name, **options)`.
       preprocessing: what images have to go through, if it should be kept.
+      class_names: one per class, if they should be kept.
       storage: what kernels are kept in: "bfloat16", a half of float32's bytes; or
         "int8", a quarter, with a scale per output channel. `restore` makes float32 of
         them again. None keeps them as they are.
@@ -50,7 +53,8 @@ def save(
 
     Raises:
       UserError: if the variables are not the model's, naming each; if an option cannot
-        be kept; or if the variables cannot be stored so: they have to be float32.
+        be kept; if there are not as many names as classes; or if the variables cannot
+        be stored so: they have to be float32.
     """
     model = registry.create(name, **options)
     if problems := misfits(model, variables):
@@ -59,6 +63,12 @@ def save(
     if preprocessing is not None:
         fields = dataclasses.asdict(preprocessing)
         metadata["cnnjax_preprocessing"] = json.dumps(fields)
+    if class_names is not None:
+        if len(class_names) != model.num_classes:
+            raise errors.UserError(
+                f"{len(class_names)} class names for {model.num_classes} classes"
+            )
+        metadata[_CLASS_NAMES] = json.dumps([*class_names])
     flat = flax.traverse_util.flatten_dict(dict(variables), sep="/")
     arrays = {path: np.asarray(value) for path, value in flat.items()}
     if storage is not None:
@@ -66,9 +76,7 @@ def save(
     _safetensors_file.save(Path(path), arrays, metadata)
 
 
-def restore(
-    path: str | os.PathLike[str], **options: Any
-) -> tuple[Classifier, Variables]:
+def restore(path: str | os.PathLike[str], **options: Any) -> tuple[Network, Variables]:
     """Reads what `save` wrote; it needs nothing else.
 
     Args:
@@ -113,6 +121,21 @@ def saved_name(path: str | os.PathLike[str]) -> str | None:
     if path.suffix != ".safetensors" or not path.is_file():
         return None
     return _safetensors_file.load(path)[1].get(MARK)
+
+
+def class_names(path: str | os.PathLike[str]) -> list[str] | None:
+    """Returns the names of the classes in a file that `save` wrote; None without.
+
+    Raises:
+      UserError: if the file is damaged.
+    """
+    if not is_saved(path):
+        return None
+    text = _read(path)[3].get(_CLASS_NAMES)
+    try:
+        return None if text is None else [*map(str, json.loads(text))]
+    except (ValueError, TypeError) as error:
+        raise errors.UserError(f"{path}: its class names are damaged") from error
 
 
 def kept_preprocessing(path: Path) -> Preprocessing:

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax import trees
-from cnnjax.models import Classifier
+from cnnjax.models import Network
 from cnnjax.weights._stacking import unroll
 
 
-def shapes_of(model: Classifier, in_channels: int = 3) -> dict[str, Any]:
+def shapes_of(model: Network, in_channels: int = 3) -> dict[str, Any]:
     """Returns the shapes of a model's variables by path; nothing is computed.
 
     Args:
@@ -24,7 +24,7 @@ def shapes_of(model: Classifier, in_channels: int = 3) -> dict[str, Any]:
     return _flat(jax.eval_shape(model.init, jax.random.key(0), image))
 
 
-def first_kernel(model: Classifier, shapes: Mapping[str, Any]) -> str:
+def first_kernel(model: Network, shapes: Mapping[str, Any]) -> str:
     """Returns the path of the only parameter that depends on the images' channels.
 
     Args:
@@ -36,7 +36,13 @@ def first_kernel(model: Classifier, shapes: Mapping[str, Any]) -> str:
     return first
 
 
-def misfits(model: Classifier, variables: Mapping[str, Any]) -> list[str]:
+def in_channels(model: Network, variables: Mapping[str, Any]) -> int:
+    """Returns how many channels the images have that a model's variables are for."""
+    first = first_kernel(model, shapes_of(model))
+    return np.shape(_flat(variables)[first])[-2]
+
+
+def misfits(model: Network, variables: Mapping[str, Any]) -> list[str]:
     """Returns what is missing, unexpected or misshapen in a model's variables."""
     found, wanted = _flat(variables), shapes_of(model)
     shape = np.shape(found.get(first_kernel(model, wanted), 0))

@@ -1,5 +1,6 @@
 """What holds for every architecture; `families/` has counts and tiny instances."""
 
+import functools
 import importlib
 
 import chex
@@ -10,7 +11,9 @@ import pytest
 
 import cnnjax
 from cnnjax import registry
+from cnnjax.models import Classifier
 from cnnjax.models._stages import StagedClassifier
+from cnnjax.segmentation import BackboneSegmenter
 
 
 FAMILIES = {
@@ -55,6 +58,13 @@ def noise(model):
     return jax.tree.map_with_path(value, shapes(model)[1])
 
 
+def sides_of_logits(model):
+    """Returns none for a classifier, whose logits are of whole images."""
+    if isinstance(model, Classifier):
+        return ()
+    return (model.image_size - 2 * model.margin,) * 2
+
+
 def test_every_variant_has_an_exact_count():
     assert NUM_PARAMS.keys() == set(cnnjax.list_models())
 
@@ -68,8 +78,11 @@ def test_has_a_paper(name):
 @pytest.mark.parametrize("name", NUM_PARAMS)
 def test_num_params(name):
     model = cnnjax.create(name)
-    if isinstance(model, StagedClassifier):  # Like blocks need one trace then.
+    # Like blocks need one trace then.
+    if isinstance(model, StagedClassifier):
         model = model.clone(scan=True)
+    elif isinstance(model, BackboneSegmenter):
+        model = model.clone(classifier=functools.partial(model.classifier, scan=True))
     _, variables = shapes(model)
     params = jax.tree.leaves(variables["params"])
     assert sum(a.size for a in params) == NUM_PARAMS[name]
@@ -82,7 +95,7 @@ def test_endpoints(model, strides):
         side = -(-model.image_size // stride)
         chex.assert_shape(out[name], (2, side, side, None))
     assert out.keys() >= {*strides, "pre_logits", "logits"}
-    chex.assert_shape(logits, (2, model.num_classes))
+    chex.assert_shape(logits, (2, *sides_of_logits(model), model.num_classes))
 
 
 @every_tiny

@@ -30,6 +30,8 @@ def test_equals_the_reference(golden):
     name, images, arrays, _, variables = golden
     model = cnnjax.create(name, num_classes=arrays["output"].shape[1])
     logits, _ = jax.jit(model.apply)(variables, images)
+    if logits.ndim == 4:
+        logits = logits[:, ::16, ::16].transpose(0, 3, 1, 2)
     error = np.abs(logits - arrays["output"]).max() / np.std(arrays["output"])
     assert error < 1e-5, error  # Measured: up to 7e-6.
     assert sum(a.size for a in jax.tree.leaves(variables["params"])) == arrays["params"]
