@@ -1,7 +1,9 @@
-"""Random changes of one image on the host: crops, flips, RandAugment, erasing.
+"""Random changes of one image on the host: crops, flips, jitter, erasing.
 
 Each is a function `(image, rng) -> image`, so that they can be composed. Those of this
-file take and return images of bytes, but for `RandomErasing`, which comes last.
+file take and return images of bytes, but for `RandomErasing`, which comes last. Where
+label maps can follow, it has a method `joint(image, label, rng) -> (image, label)`.
+Crops, flips and jitter treat all frames of a clip [t, h, w, c] alike.
 """
 
 import dataclasses
@@ -9,12 +11,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageEnhance, ImageOps
 
 from cnnjax.data import transforms
-
-
-Pixels = UInt8[np.ndarray, "_ _ c"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +31,37 @@ class Compose:
             image = change(image, rng)
         return image
 
+    def joint(
+        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the image and its label map after the last one."""
+        for change in self.changes:
+            image, label = jointly(change, image, label, rng)
+        return image, label
+
+
+def jointly(
+    change: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+    image: np.ndarray,
+    label: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns an image and its label map after a change.
+
+    Raises:
+      TypeError: if the change has no method `joint`, which makes it to both.
+    """
+    joint = getattr(change, "joint", None)
+    if joint is None:
+        raise TypeError(
+            f"{change} changes images only; for label maps it needs a method "
+            "`joint(image, label, rng) -> (image, label)`"
+        )
+    return joint(image, label, rng)
+
 
 @dataclasses.dataclass(frozen=True)
-class RandomResizedCrop:
+class RandomResizedCrop(transforms.Geometric):
     """A random part of the image, at one size.
 
     The part has a share of the area that is uniform in `area`, and a width by height
@@ -54,20 +80,22 @@ class RandomResizedCrop:
     area: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
-    def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
-        """Returns [size, size, c]."""
-        box = _box(image, self.area, self.ratio, rng)
+    def draw(
+        self, height: int, width: int, rng: np.random.Generator
+    ) -> transforms.Move:
+        """Draws a part of images of bytes."""
+        box = _box(height, width, self.area, self.ratio, rng)
         if box is None:
-            height, width = image.shape[:2]
             h = min(height, round(width / self.ratio[0]))
             w = min(width, round(height * self.ratio[1]))
             top, left = (height - h) // 2, (width - w) // 2
             box = (slice(top, top + h), slice(left, left + w))
-        return transforms.resize(image[box], self.size)
+        part = (..., *box, slice(None))
+        return lambda image, labels: transforms.resize(image[part], self.size, labels)
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomCrop:
+class RandomCrop(transforms.Geometric):
     """The image behind a black frame, moved by up to the frame's width.
 
     Attributes:
@@ -78,21 +106,69 @@ class RandomCrop:
 
     padding: int = 4
 
-    def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
-        """Returns an image of the same shape."""
-        height, width = image.shape[:2]
-        sides = ((self.padding, self.padding), (self.padding, self.padding), (0, 0))
+    def draw(
+        self, height: int, width: int, rng: np.random.Generator
+    ) -> transforms.Move:
+        """Draws a shift of images of bytes."""
         top, left = rng.integers(2 * self.padding + 1, size=2)
-        return np.pad(image, sides)[top : top + height, left : left + width]
+
+        def move(image: np.ndarray, labels: bool) -> np.ndarray:
+            frame = transforms.IGNORE_LABEL if labels else 0
+            padded = transforms.pad(image, self.padding, frame)
+            return padded[..., top : top + height, left : left + width, :]
+
+        return move
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomFlip:
+class RandomFlip(transforms.Geometric):
     """The image, or its mirror image, each as often."""
 
-    def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
+    def draw(
+        self, height: int, width: int, rng: np.random.Generator
+    ) -> transforms.Move:
+        """Draws whether images are mirrored."""
+        step = -1 if rng.random() < 0.5 else 1
+        return lambda image, labels: image[..., ::step, :]
+
+
+@dataclasses.dataclass(frozen=True)
+class ColourJitter:
+    """Brightness, contrast and saturation times random factors.
+
+    Each factor is drawn uniformly from 1 - limit to 1 + limit; 0 turns it off.
+
+    Attributes:
+      brightness: limit of the factor on all values.
+      contrast: limit of that on their differences from the image's mean.
+      saturation: limit of that on their differences from the pixel's own grey.
+
+    Source: Howard, 2013, https://arxiv.org/abs/1312.5402, section 2.2.
+    """
+
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+
+    def __call__(
+        self, image: UInt8[np.ndarray, "*t h w c"], rng: np.random.Generator
+    ) -> UInt8[np.ndarray, "*t h w c"]:
         """Returns an image of the same shape."""
-        return image[:, ::-1] if rng.random() < 0.5 else image
+        limits = np.array([self.brightness, self.contrast, self.saturation])
+        factors = rng.uniform(1 - limits, 1 + limits).astype(np.float32)
+        brightness, contrast, saturation = factors
+        pixels = image * brightness
+        mean = pixels.mean()
+        pixels = mean + contrast * (pixels - mean)
+        grey = pixels.mean(axis=-1, keepdims=True)
+        pixels = grey + saturation * (pixels - grey)
+        return np.rint(pixels).clip(0, 255).astype(np.uint8)
+
+    def joint(
+        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the image in other colours, and its label map as it is."""
+        return self(image, rng), label
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +193,8 @@ class RandomErasing:
         """Returns an image of the same shape."""
         if rng.random() >= self.probability:
             return image
-        box = _box(image, self.area, self.ratio, rng)
+        height, width = image.shape[:2]
+        box = _box(height, width, self.area, self.ratio, rng)
         if box is not None:
             image = image.copy()
             image[box] = rng.standard_normal(image[box].shape)
@@ -125,13 +202,13 @@ class RandomErasing:
 
 
 def _box(
-    image: np.ndarray,
+    height: int,
+    width: int,
     areas: tuple[float, float],
     ratios: tuple[float, float],
     rng: np.random.Generator,
 ) -> tuple[slice, slice] | None:
     """Draws rows and columns of a random part; None if ten tries do not fit."""
-    height, width = image.shape[:2]
     for _ in range(10):
         area = rng.uniform(*areas) * height * width
         ratio = np.exp(rng.uniform(*np.log(ratios)))
@@ -141,69 +218,3 @@ def _box(
             left = int(rng.integers(width - w + 1))
             return slice(top, top + h), slice(left, left + w)
     return None
-
-
-_GREY = (128, 128, 128)  # What enters where an image is moved.
-
-
-def _affine(image: Image.Image, *matrix: float | int) -> Image.Image:
-    return image.transform(
-        image.size,
-        Image.Transform.AFFINE,
-        matrix,
-        resample=Image.Resampling.BILINEAR,
-        fillcolor=_GREY,
-    )
-
-
-# Of an image and a strength in [0, 1]; signed ones in [-1, 1].
-_PLAIN: dict[str, Callable[[Image.Image, float], Image.Image]] = {
-    "identity": lambda image, _: image,
-    "autocontrast": lambda image, _: ImageOps.autocontrast(image),
-    "equalize": lambda image, _: ImageOps.equalize(image),
-    "posterize": lambda image, s: ImageOps.posterize(image, 8 - round(4 * s)),
-    "solarize": lambda image, s: ImageOps.solarize(image, round(256 * (1 - s))),
-}
-_SIGNED: dict[str, Callable[[Image.Image, float], Image.Image]] = {
-    "rotate": lambda image, s: image.rotate(
-        30 * s, resample=Image.Resampling.BILINEAR, fillcolor=_GREY
-    ),
-    "shear_x": lambda image, s: _affine(image, 1, 0.3 * s, 0, 0, 1, 0),
-    "shear_y": lambda image, s: _affine(image, 1, 0, 0, 0.3 * s, 1, 0),
-    "translate_x": lambda image, s: _affine(image, 1, 0, image.width * s / 2, 0, 1, 0),
-    "translate_y": lambda image, s: _affine(image, 1, 0, 0, 0, 1, image.height * s / 2),
-    "colour": lambda image, s: ImageEnhance.Color(image).enhance(1 + 0.9 * s),
-    "contrast": lambda image, s: ImageEnhance.Contrast(image).enhance(1 + 0.9 * s),
-    "brightness": lambda image, s: ImageEnhance.Brightness(image).enhance(1 + 0.9 * s),
-    "sharpness": lambda image, s: ImageEnhance.Sharpness(image).enhance(1 + 0.9 * s),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class RandAugment:
-    """Some of fourteen changes of colour and geometry, all of one strength.
-
-    Attributes:
-      count: how many, one after the other.
-      magnitude: their strength, of 10; rotations of up to 30 degrees, shears of 0.3,
-        shifts of half of the image, colours by 0.9, in either direction.
-
-    Source: Cubuk et al., 2019, https://arxiv.org/abs/1909.13719; ranges of AutoAugment.
-    """
-
-    count: int = 2
-    magnitude: float = 9.0
-
-    def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
-        """Returns an image of the same shape: RGB, or grey as three like channels."""
-        grey = image.shape[-1] == 1
-        picture = Image.fromarray(np.repeat(image, 3, axis=-1) if grey else image)
-        strength = self.magnitude / 10
-        for name in rng.choice([*_PLAIN, *_SIGNED], size=self.count):
-            if name in _PLAIN:
-                picture = _PLAIN[name](picture, strength)
-            else:
-                sign = 1 if rng.random() < 0.5 else -1
-                picture = _SIGNED[name](picture, sign * strength)
-        pixels = np.asarray(picture)
-        return pixels[..., :1] if grey else pixels

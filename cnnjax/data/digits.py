@@ -6,17 +6,12 @@ The splits follow the original order, in which writers are grouped: the test spl
 holds writers that the training split does not, so it is harder than a random one.
 """
 
-import contextlib
-import io
-import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
+
+from cnnjax.data import _embedded
 
 
 SPLITS = {
@@ -52,41 +47,8 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         return {name: self._generate_examples(part) for name, part in SPLITS.items()}
 
     def _generate_examples(self, part: slice) -> Iterator[tuple[int, dict[str, Any]]]:
-        from sklearn.datasets import load_digits  # A second to import, needed once.
-
-        digits: Any = load_digits()
-        images = np.round(digits.images[part] * (255 / 16)).astype(np.uint8)
+        images, labels = _embedded.load_digits()
         for i, (image, label) in enumerate(
-            zip(images, digits.target[part], strict=True)
+            zip(images[part], labels[part], strict=True)
         ):
-            # As a PIL image: TFDS would encode an array with TensorFlow.
-            yield i, {"image": Image.fromarray(image), "label": int(label)}
-
-
-def prepare(data_dir: Path) -> None:
-    """Writes the data set below data_dir unless it is there already.
-
-    Safe against other processes that do the same at the same time, and against being
-    killed: the files are made in a folder of their own and appear by one rename.
-
-    Args:
-      data_dir: where TFDS data sets live; created if needed.
-
-    Raises:
-      OSError: if data_dir cannot be written to.
-    """
-    place = Path(Digits.name, str(Digits.VERSION))
-    target = data_dir / place
-    if target.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".digits-", dir=data_dir) as scratch:
-        builder = Digits(data_dir=scratch, file_format="array_record")
-        silence = io.StringIO()  # TFDS's progress bars, for a second of work.
-        with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
-            builder.download_and_prepare()
-        try:
-            os.rename(Path(scratch, place), target)
-        except OSError:
-            if not target.exists():  # Else another process was faster: same content.
-                raise
+            yield i, {"image": _embedded.png(image[..., None]), "label": label}

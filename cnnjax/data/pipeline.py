@@ -9,7 +9,8 @@ import grain
 import numpy as np
 
 from cnnjax.data import transforms
-from cnnjax.data.sources import ImageSource
+from cnnjax.data.augment import jointly
+from cnnjax.data.sources import Source
 
 
 # Half of the cores: they hold Python's lock in turns, and XLA needs cores on a CPU.
@@ -21,7 +22,7 @@ Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def train_batches(
-    source: ImageSource,
+    source: Source,
     *,
     batch_size: int,
     image_size: int,
@@ -40,30 +41,33 @@ def train_batches(
     processes where it was, from the number of steps alone.
 
     Args:
-      source: the images.
+      source: the images or clips.
       batch_size: images per batch, over all processes.
       image_size: side of the images, in pixels.
       seed: seed of the order, which differs in each epoch, and of the augmentation.
       start_step: how many batches to leave out, since a run has seen them.
-      augment: what happens to each normalised image, given a generator of its own.
-      augment_bytes: what happens to it before, as it was stored.
+      augment: what happens to each normalised image, given a generator of its own. If
+        images have label maps, it needs a method `joint`, as most of those of
+        `cnnjax.data` do. It is given a clip as a whole: [t, s, s, c].
+      augment_bytes: what happens to it before, as it was stored; likewise.
       process_index: which of the processes this is.
       process_count: how many processes share each batch.
 
     Returns:
       An iterator over {"image": float32 [n, s, s, c], "label": int32 [n]}, with
-      n = batch_size / process_count.
+      n = batch_size / process_count. Images are the squares in the middle. Clips are
+      [n, t, s, s, c]; labels per pixel [n, s, s], or IGNORE_LABEL.
+
+    Raises:
+      TypeError: from the iterator, if an augmentation cannot move label maps.
     """
 
     def prepare(example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-        image = example["image"]
-        if augment_bytes is not None:
-            image = augment_bytes(image, rng)
-        image = transforms.resize(transforms.centre(image, 1.0), image_size)
-        image = transforms.normalise(image)
-        if augment is not None:
-            image = augment(image, rng)
-        return {"image": image, "label": np.int32(example["label"])}
+        image, label = example["image"], example["label"]
+        image, label = _changed(augment_bytes, image, label, rng)
+        image, label = _prepared(image, label, 1.0, image_size)
+        image, label = _changed(augment, image, label, rng)
+        return {"image": image, "label": np.asarray(label, np.int32)}
 
     stream = (
         grain.MapDataset.source(source)
@@ -76,11 +80,36 @@ def train_batches(
     return iter(stream.to_iter_dataset(_READ_OPTIONS))
 
 
+def _changed(
+    augment: Augmentation | None,
+    image: np.ndarray,
+    label: Any,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, Any]:
+    """Returns an example after an augmentation, which a label map follows."""
+    if augment is None:
+        return image, label
+    if isinstance(label, np.ndarray):
+        return jointly(augment, image, label, rng)
+    return augment(image, rng), label
+
+
+def _prepared(
+    image: np.ndarray, label: Any, crop: float, size: int
+) -> tuple[np.ndarray, Any]:
+    """Returns an example's middle at one size, normalised."""
+    image = transforms.resize(transforms.centre(image, crop), size)
+    if isinstance(label, np.ndarray):
+        middle = transforms.centre(label[..., None], crop)
+        label = transforms.resize(middle, size, labels=True)[..., 0]
+    return transforms.normalise(image), label
+
+
 @dataclasses.dataclass(frozen=True)
 class _Padded:
     """The images once each, prepared, then masked blanks up to a round length."""
 
-    source: ImageSource
+    source: Source
     image_size: int
     crop: float
     length: int
@@ -91,15 +120,18 @@ class _Padded:
     def __getitem__(self, index: int) -> dict[str, Any]:
         real = index < len(self.source)
         example = self.source[index if real else 0]
-        image = transforms.centre(example["image"], self.crop)
-        image = transforms.resize(image, self.image_size)
-        image = transforms.normalise(image) * np.float32(real)
-        label = np.int32(example["label"] if real else 0)
-        return {"image": image, "label": label, "mask": np.bool_(real)}
+        image, label = _prepared(
+            example["image"], example["label"], self.crop, self.image_size
+        )
+        return {
+            "image": image * np.float32(real),
+            "label": np.asarray(label, np.int32) * np.int32(real),
+            "mask": np.bool_(real),
+        }
 
 
 def eval_batches(
-    source: ImageSource,
+    source: Source,
     *,
     batch_size: int,
     image_size: int,
@@ -110,7 +142,7 @@ def eval_batches(
     """Goes through the images once, in order, without augmentation.
 
     Args:
-      source: the images.
+      source: the images or clips.
       batch_size: images per batch, over all processes.
       image_size: side of the images, in pixels.
       crop: the share of the shorter side that is looked at, in the middle.
@@ -119,9 +151,9 @@ def eval_batches(
 
     Returns:
       An iterable over {"image": float32 [n, s, s, c], "label": int32 [n], "mask":
-      bool [n]}, with n = batch_size / process_count. The last batch is filled up
-      with images whose mask is false, so all batches have one shape and all processes
-      as many of them.
+      bool [n]}, with n = batch_size / process_count; clips and labels per pixel as of
+      `train_batches`. The last batch is filled up with images whose mask is false, so
+      all batches have one shape and all processes as many of them.
     """
     length = -(-len(source) // batch_size) * batch_size
     return (

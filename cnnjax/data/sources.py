@@ -1,43 +1,55 @@
-"""Image classification data sets by their TFDS name, read without TensorFlow."""
+"""One split of a data set as a sequence of examples, each checked when it is read."""
 
+import abc
 import dataclasses
-import os
-import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, ClassVar, SupportsIndex
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from cnnjax import errors
-from cnnjax.data import digits
+from cnnjax.data.transforms import IGNORE_LABEL
 
 
 CACHE_BYTES = 2**28  # Decoded CIFAR takes 2 ** 27.2 bytes; ImageNet is far above.
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageSource:
-    """Random access to one split of an image classification data set.
+class _FaultError(Exception):
+    """Says what an example has or is that it must not."""
 
-    Indexing decodes one example: {"image": uint8 [h, w, c], "label": int}. A broken
+
+@dataclasses.dataclass(frozen=True)
+class Source(abc.ABC):
+    """Random access to one split of a data set.
+
+    Indexing decodes one example: {"image": uint8, "label": integer or uint8}. A broken
     example raises a UserError that names its index.
 
     Attributes:
       name: the data set and split, for messages.
-      examples: what TFDS reads.
-      image_shape: (height, width, channels); None where it varies.
+      examples: what TFDS reads, with whatever else it knows of an example.
+      image_shape: shape of an example's image; None where it varies.
       class_names: one per label.
     """
 
     name: str
     examples: Sequence[Any] = dataclasses.field(repr=False)
-    image_shape: tuple[int | None, int | None, int]
+    image_shape: tuple[int | None, ...]
     class_names: Sequence[str]
     _decoded: dict[int, dict[str, Any]] = dataclasses.field(
         default_factory=dict, init=False, repr=False
     )
+
+    noun: ClassVar[str] = "image"
+    """What an example is called in messages."""
+
+    @abc.abstractmethod
+    def parse(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """Returns the image and label of what TFDS has read.
+
+        Raises:
+          _FaultError: if they are not what they should be.
+        """
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -45,120 +57,102 @@ class ImageSource:
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
         index = int(index)
         if not 0 <= index < len(self):
-            raise IndexError(f"no image {index} in {self.name}, which has {len(self)}")
+            message = f"no {self.noun} {index} in {self.name}, which has {len(self)}"
+            raise IndexError(message)
         if index in self._decoded:
             return self._decoded[index]
         example = self._decode(index)
         # Decoding costs more than augmenting; a small set is decoded only once.
-        if len(self) * example["image"].nbytes <= CACHE_BYTES:
+        if len(self) * sum(np.asarray(x).nbytes for x in example.values()) <= (
+            CACHE_BYTES
+        ):
             self._decoded[index] = example
         return example
 
     def _decode(self, index: int) -> dict[str, Any]:
-        where = f"image {index} of {self.name}"
+        where = f"{self.noun} {index} of {self.name}"
         try:
-            example = self.examples[index]
-            image, label = np.asarray(example["image"]), int(example["label"])
+            return self.parse(self.examples[index])
+        except _FaultError as fault:
+            raise errors.UserError(f"{where} {fault}") from None
         except Exception as error:  # Whatever a decoder or reader makes of bad bytes.
-            raise errors.UserError(
-                f"{where} cannot be read: {type(error).__name__}: {error}".splitlines()[
-                    0
-                ]
-            ) from error
-        if image.ndim != 3 or image.size == 0 or image.dtype != np.uint8:
-            raise errors.UserError(
-                f"{where} is no image: shape {image.shape}, type {image.dtype}"
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise errors.UserError(f"{where} cannot be read: {reason}") from error
+
+    def _pixels(self, image: Any, ndim: int) -> np.ndarray:
+        """Returns an image of so many dimensions, if it is one."""
+        image = np.asarray(image)
+        if image.ndim != ndim or image.size == 0 or image.dtype != np.uint8:
+            raise _FaultError(
+                f"is no {self.noun}: shape {image.shape}, type {image.dtype}"
             )
+        return image
+
+    def _label(self, label: Any) -> int:
+        """Returns the number of a class, if it is one."""
+        label = int(label)
         if not 0 <= label < len(self.class_names):
-            raise errors.UserError(
-                f"{where} has label {label}; there are {len(self.class_names)} classes"
+            raise _FaultError(
+                f"has label {label}; there are {len(self.class_names)} classes"
             )
-        return {"image": image, "label": label}
+        return label
 
 
-def default_data_dir() -> Path:
-    """Returns the folder of prepared data sets: `cnnjax` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "cnnjax")
+@dataclasses.dataclass(frozen=True)
+class ImageSource(Source):
+    """Images of one class each: {"image": uint8 [h, w, c], "label": int}."""
+
+    def parse(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """Returns the image and its class."""
+        return {
+            "image": self._pixels(raw["image"], 3),
+            "label": self._label(raw["label"]),
+        }
 
 
-def load(name: str, split: str, data_dir: Path | None = None) -> ImageSource:
-    """Opens a split of a data set, preparing it first if it is `digits`.
+@dataclasses.dataclass(frozen=True)
+class SegmentationSource(Source):
+    """Images with a class per pixel: {"image": uint8 [h, w, c], "label": uint8 [h, w]}.
 
-    Args:
-      name: TFDS's name, e.g. "digits", "cifar10" or "imagenet2012".
-      split: TFDS's split, e.g. "train", "train[:90%]" or "train+validation[20:]".
-      data_dir: where prepared data sets live; default: `default_data_dir()`.
+    Pixels that are not to be counted have the label `IGNORE_LABEL`, 255.
 
-    Returns:
-      The examples, in the order in which TFDS stores them.
-
-    Raises:
-      UserError: if the data set or split does not exist, is not prepared in a format
-        that can be read without TensorFlow, or has no images with labels.
+    Attributes:
+      first_label: what the first class is called in the stored masks.
     """
-    data_dir = data_dir or default_data_dir()
-    if name == digits.Digits.name:
-        try:
-            digits.prepare(data_dir)
-        except OSError as error:
-            raise errors.UserError(
-                f"cannot write the data set {name!r} to {data_dir}: {error.strerror}; "
-                "choose another folder with --data-dir"
-            ) from error
-    builder = _builder(name, data_dir)
-    info: Any = builder.info
-    features = dict(info.features.items())  # Those of a data set are always named.
-    image, label = features.get("image"), features.get("label")
-    if not (
-        isinstance(image, tfds.features.Image)
-        and isinstance(label, tfds.features.ClassLabel)
-    ):
-        raise errors.UserError(
-            f"data set {name!r} is not image classification: its features are "
-            f"{', '.join(sorted(features))}; it needs 'image' and 'label'"
-        )
-    try:
-        examples: Any = builder.as_data_source(split=split)  # pyright: ignore
-    except Exception as error:  # TFDS raises another type for each of these.
-        raise _unreadable(builder, split, data_dir) from error
-    return ImageSource(
-        name=f"{name}/{split}",
-        examples=examples,
-        image_shape=info.features["image"].shape,
-        class_names=info.features["label"].names,
-    )
+
+    first_label: int = 0
+
+    def parse(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """Returns the image and the class of each pixel."""
+        image = self._pixels(raw["image"], 3)
+        mask = np.asarray(raw["segmentation_mask"])
+        if mask.shape != (*image.shape[:2], 1) or mask.dtype != np.uint8:
+            raise _FaultError(
+                f"has a mask of shape {mask.shape}, type {mask.dtype}; it must be "
+                f"{(*image.shape[:2], 1)}, uint8, as the image is {image.shape}"
+            )
+        first, last = self.first_label, self.first_label + len(self.class_names) - 1
+        ignored = mask == IGNORE_LABEL
+        if (outside := ((mask < first) | (mask > last)) & ~ignored).any():
+            raise _FaultError(
+                f"has label {mask[outside][0]} in its mask; there are {first} to "
+                f"{last}, and {IGNORE_LABEL} for pixels to ignore"
+            )
+        label = np.where(ignored, IGNORE_LABEL, mask - np.uint8(first))
+        return {"image": image, "label": label[..., 0]}
 
 
-def _builder(name: str, data_dir: Path) -> tfds.core.DatasetBuilder:
-    try:
-        return tfds.builder(name, data_dir=data_dir)
-    except Exception as error:  # Of another type for each thing that can be wrong.
-        known = tfds.list_builders(with_community_datasets=False)
-        if re.split("[/:]", name)[0] not in known:
-            raise errors.unknown("data set", name, known) from error
-        reason = str(error).splitlines()[0]
-        raise errors.UserError(f"cannot open data set {name!r}: {reason}") from error
+@dataclasses.dataclass(frozen=True)
+class ClipSource(Source):
+    """Clips of one class each: {"image": uint8 [t, h, w, c], "label": int}."""
 
+    noun: ClassVar[str] = "clip"
 
-def _unreadable(
-    builder: tfds.core.DatasetBuilder, split: str, data_dir: Path
-) -> errors.UserError:
-    """Returns the error that says why a split of a known data set cannot be read."""
-    file_format = builder.info.file_format
-    if not builder.is_prepared():
-        found = "is not prepared"
-    elif file_format and file_format != tfds.core.FileFormat.ARRAY_RECORD:
-        found = f"is prepared as {file_format.value}, which only TensorFlow reads,"
-    else:
-        known = ", ".join(builder.info.splits)
-        return errors.UserError(
-            f"data set {builder.name!r} has no split {split!r}; there are {known}"
-        )
-    command = (
-        f"import tensorflow_datasets as tfds; tfds.builder('{builder.name}', "
-        f"data_dir='{data_dir}', file_format='array_record').download_and_prepare()"
-    )
-    return errors.UserError(
-        f"data set {builder.name!r} {found} in {data_dir}; to prepare it (this needs "
-        f"TensorFlow): pip install 'cnnjax[tf]' && python -c \"{command}\""
-    )
+    def parse(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """Returns the frames and the class of the clip."""
+        frames = self._pixels(raw["video"], 4)
+        if len(frames) != self.image_shape[0]:
+            raise _FaultError(
+                f"has {len(frames)} frames instead of {self.image_shape[0]}"
+            )
+        return {"image": frames, "label": self._label(raw["label"])}

@@ -8,7 +8,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from cnnjax import data, errors
-from cnnjax.data import digits
+from cnnjax.data import _embedded, digits
 
 
 @pytest.mark.parametrize("split", digits.SPLITS)
@@ -30,7 +30,7 @@ def test_splits_cover_all_images_once():
 
 def prepare(folder, barrier, queue):
     barrier.wait()
-    digits.prepare(folder)
+    _embedded.prepare(digits.Digits, folder)
     queue.put(os.getpid())
 
 
@@ -59,8 +59,8 @@ def test_a_faster_process_wins_and_the_slower_succeeds(tmp_path, monkeypatch):
         if "incomplete" not in str(source):  # TFDS's own renaming.
             raise OSError("directory not empty")  # As if another had just done it.
 
-    monkeypatch.setattr(digits.os, "rename", rename)
-    digits.prepare(tmp_path)
+    monkeypatch.setattr(_embedded.os, "rename", rename)
+    _embedded.prepare(digits.Digits, tmp_path)
     assert len(data.load("digits", "test", tmp_path)) == 360
 
 
