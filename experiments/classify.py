@@ -8,11 +8,8 @@ digits, test split) better than scikit-learn's own support vector machine.
 Hardware, time and result: see the README's first table.
 """
 
-import contextlib
 import dataclasses
 import functools
-import json
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -21,32 +18,22 @@ import classify_report
 import flax.errors
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-import rich.console
+import training
 
-from cnnjax import cli, cost, data, errors, models, train, weights
-from cnnjax.recipes import PUBLISHED, Recipe
-from cnnjax.train import RunOptions, check_numbers, parallel
+from cnnjax import cli, data, errors, models, train, weights
+from cnnjax.recipes import PUBLISHED
+from cnnjax.train import check_numbers
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(RunOptions, Recipe):
+class Config(training.TrainingConfig):
     """Options of a run. A run is a function of these, up to where it is stored."""
 
     preset: str = "default"
     """Where the other options start from: `default`; `best` for digits; `smoke` for a
     quick look; or a recipe of a paper: see `docs/training.md`."""
-
     dataset: str = "digits"
     """`digits`, or any prepared TFDS image classification set, e.g. `cifar10`."""
-    data_dir: Path | None = None
-    """Where prepared data sets live (default: `cnnjax` in the user's cache folder)."""
-    train_split: str = "train"
-    """What to train on, in TFDS's notation: `train`, `train[:90%]`, `train+test`."""
-    validation_split: str = "validation"
-    """What to evaluate after each epoch."""
-    test_split: str = "test"
-    """What to evaluate once, at the end."""
 
     teacher: Path | None = None
     """A `model.safetensors` of another run, from whose answers to learn, too."""
@@ -103,196 +90,31 @@ PRESETS = {
 def main(config: Config) -> dict[str, Any]:
     """Trains, evaluates and draws; returns what `results.json` holds."""
     start = time.monotonic()
-
     # Whatever can be wrong with the request is found before anything is written.
     check(config)
-    if config.coordinator:
-        parallel.join(config.coordinator, config.num_processes, config.process_id)
-    writes = parallel.is_first_process()
-    console = rich.console.Console(highlight=False, soft_wrap=True, quiet=not writes)
-    train_source, validation_source, test_source = (
-        data.load(config.dataset, split, config.data_dir)
-        for split in (config.train_split, config.validation_split, config.test_split)
-    )
-    strategy = parallel.create_strategy(config.parallel)
-    parallel.check_batch_size(
-        config.batch_size,
-        len(train_source),
-        strategy.mesh.size,
-        config.micro_batches,
-    )
-    steps_per_epoch = len(train_source) // config.batch_size
-    num_steps = config.epochs * steps_per_epoch
-    num_classes = len(train_source.class_names)
-    model = config.create_model(
-        num_classes=num_classes,
-        axis_name=None if config.local_batch_norm else strategy.axis_name,
-    )
-    side, channels = config.image_size, train_source.image_shape[-1]
-    image = jnp.zeros((1, side, side, channels))
-    check_classifies(model, config.model)
-    model, distillation = taught(config, model, image, steps_per_epoch)
-    schedule = config.create_schedule(steps_per_epoch)
-    tx = config.create_optimizer(schedule)
-    init_key, step_key = jax.random.split(jax.random.key(config.seed))
-    init = functools.partial(
-        train.init_state, model, tx, init_key, **config.init_options()
-    )
-    shapes = jax.eval_shape(init, image)
-    num_params = sum(p.size for p in jax.tree.leaves(shapes.params))
-    state_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes))
-    settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    if writes:
-        run_dir = train.open_run(
-            "classify",
-            settings,
-            run_dir=config.run_dir,
-            resume=config.resume,
-            # The kept, the best and the one being written; then logs and pictures.
-            needed_bytes=(config.keep + 2) * state_bytes + 2**24,
-        )
-    else:
-        run_dir = Path(str(config.run_dir))
-    parallel.wait_for_all("the run's folder is open")
-    console.print(f"{config.model}: {num_params:,} parameters, run folder {run_dir}")
+    training.join(config)
+    sources = config.load(data.load)
+    num_classes = len(sources[0].class_names)
 
-    batching: dict[str, int] = {
-        "batch_size": config.batch_size,
-        "process_index": jax.process_index(),
-        "process_count": jax.process_count(),
-    }
-    train_step = config.create_step(
-        model,
-        tx,
-        num_classes=num_classes,
-        axis_name=strategy.axis_name,
-        distillation=distillation,
-        micro_batches=config.micro_batches,
+    def create_model(axis_name: str | None) -> nn.Module:
+        model = config.create_model(num_classes=num_classes, axis_name=axis_name)
+        check_classifies(model, config.model)
+        return model
+
+    task = training.Task(
+        kind="classify",
+        sources=sources,
+        create_model=create_model,
+        eval_step=train.eval_step,
+        report=classify_report.report,
+        prepare=functools.partial(taught, config),
     )
-    student = config.create_model(num_classes=num_classes)
-    eval_step = strategy.compile_evaluation(functools.partial(train.eval_step, student))
-
-    def evaluate(source: data.ImageSource, state: train.TrainState):
-        held_out = data.eval_batches(
-            source,
-            image_size=config.eval_size or side,
-            crop=config.eval_crop,
-            **batching,
-        )
-        return train.run_eval(eval_step, student_of(state), held_out, strategy.mesh)
-
-    state = jax.jit(init, out_shardings=strategy.shardings(shapes))(image)
-    stopping = train.EarlyStopping(config.patience)
-    with contextlib.ExitStack() as stack:
-        checkpointer = stack.enter_context(
-            train.Checkpointer(run_dir / "checkpoints", keep=config.keep)
-        )
-        earlier = 0.0
-        if restored := checkpointer.restore(state):
-            state, document = restored
-            del restored  # Large, and in the devices' memory.
-            earlier = document["seconds"]
-            stopping = train.EarlyStopping(**document["stopping"])
-            done = int(state.step) == num_steps or stopping.over
-            says = "finished" if done else "continues"
-            console.print(f"the run {says} at step {int(state.step)} of {num_steps}")
-        elif config.resume:
-            console.print("no checkpoint yet: the run starts from the beginning")
-        on_bytes, on_floats = config.augmentation()
-        batches = data.train_batches(
-            train_source,
-            image_size=side,
-            seed=config.seed,
-            start_step=int(state.step),
-            augment=on_floats,
-            augment_bytes=on_bytes,
-            **batching,
-        )
-        first_step = int(state.step)
-        state = strategy.place(state)
-        step = stack.enter_context(
-            train.profiled(
-                strategy.compile(train_step, state),
-                run_dir / "profile",
-                skipped=min(10, max(0, num_steps - first_step - config.profile)),
-                count=config.profile if writes else 0,
-            )
-        )
-        log_dir = run_dir
-        if not writes:  # The others' logs go where nobody looks.
-            log_dir = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        log = stack.enter_context(
-            train.RunLog(
-                log_dir,
-                console=console,
-                start_step=first_step,
-                num_steps=num_steps,
-                steps_per_epoch=steps_per_epoch,
-                batch_size=config.batch_size,
-            )
-        )
-        try:
-            state = train.fit(
-                step,
-                state,
-                batches,
-                step_key,
-                num_steps=num_steps,
-                steps_per_epoch=steps_per_epoch,
-                schedule=schedule,
-                evaluate=lambda state: evaluate(validation_source, state)[0],
-                checkpointer=checkpointer,
-                document=lambda: {
-                    "config": settings,
-                    "seconds": earlier + time.monotonic() - start,
-                    "stopping": dataclasses.asdict(stopping),
-                },
-                log=log,
-                strategy=strategy,
-                stopping=stopping,
-            )
-        except train.Interrupted:
-            console.print(f"saved; continue with\n{cli.resume_command(run_dir)}")
-            raise
-        if config.patience:
-            console.print(f"back to step {checkpointer.best_step()}, the best")
-            restored = checkpointer.restore(state, checkpointer.best_step())
-            state = restored[0] if restored else state
-
-    metrics, predictions = evaluate(test_source, state)
-    speed = log.speed()
-    finished = run_dir / "results.json"
-    if not speed and finished.exists():  # A run that had been finished before.
-        speed = json.loads(finished.read_text())["speed"]
-    variables = parallel.replicate(student_of(state), strategy.mesh)
-    results = {
-        "test_accuracy": metrics["accuracy"],
-        "test_loss": metrics["loss"],
-        "test_images": len(test_source),
-        "validation_accuracy": evaluate(validation_source, state)[0]["accuracy"],
-        "seconds": earlier + time.monotonic() - start,
-        "speed": speed,
-        "utilisation": utilisation(student, image, config.dtype, speed),
-        "seed": config.seed,
-        "num_params": num_params,
-        "num_steps": int(state.step),
-        "params_sha256": train.fingerprint(variables.params),
-        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-        "versions": train.versions(),
-        "config": settings,
-    }
-    if writes:
-        save(config, variables, num_classes, run_dir / "model.safetensors")
-        classify_report.draw(run_dir, test_source, predictions[: len(test_source)])
-        train.write_json(run_dir / "results.json", results)
-        console.print(classify_report.table(results, run_dir))
-    return results
+    return training.run(config, task, start)
 
 
 def check(config: Config) -> None:
     """Raises a UserError for a number out of its range."""
-    config.check_recipe()
-    config.check_run()
+    config.check()
     counts = ("hint_epochs", "teacher_weight")
     check_numbers(config, "must not be negative", lambda x: x >= 0, counts)
     check_numbers(config, "must be positive", lambda x: x > 0, ("temperature",))
@@ -311,7 +133,7 @@ def check_classifies(model: nn.Module, name: str) -> None:
 def taught(config: Config, model: Any, image: jax.Array, steps_per_epoch: int) -> Any:
     """Returns the model, with a regressor for the hint, and what it has to learn."""
     if config.teacher is None:
-        return model, None
+        return model, {}
     teacher, variables = weights.restore(config.teacher)
     check_classifies(teacher, str(config.teacher))
 
@@ -342,51 +164,14 @@ def taught(config: Config, model: Any, image: jax.Array, steps_per_epoch: int) -
         if len(features) != 3:
             raise errors.UserError(f"endpoint {config.hint} has no maps to resemble")
         model = train.Hinted(model, config.hint, features)
-    return model, train.Distillation(
+    distillation = train.Distillation(
         answer,
         weight=config.teacher_weight,
         temperature=config.temperature,
         hint=config.hint or None,
         hint_steps=config.hint_epochs * steps_per_epoch,
     )
-
-
-def utilisation(
-    model: nn.Module, image: jax.Array, dtype: str, speed: dict[str, float]
-) -> float | None:
-    """Returns the network's products as a share of what the devices can do.
-
-    Those of a step are three times those of its forward pass.
-    """
-    peak = cost.peak_here(dtype)
-    if peak is None or not speed:
-        return None
-    macs = cost.analyze(model, image.shape).macs
-    return 3 * 2 * macs * speed["images_per_second"] / peak
-
-
-def student_of(state: train.TrainState) -> train.TrainState:
-    """Returns the state of the network without a hint's regressor."""
-    trees = {
-        name: getattr(state, name) for name in ("params", "batch_stats", "ema_params")
-    }
-    bare = {name: tree.get("student", tree) for name, tree in trees.items()}
-    return dataclasses.replace(state, opt_state={}, **bare)
-
-
-def save(config: Config, state: train.TrainState, num_classes: int, path: Path) -> None:
-    """Writes the network, its weights and how it wants its images, in one file."""
-    half = (0.5, 0.5, 0.5)
-    weights.save(
-        path,
-        config.model,
-        {"params": state.eval_params, "batch_stats": state.batch_stats},
-        preprocessing=weights.Preprocessing(
-            config.eval_size or config.image_size, config.eval_crop, mean=half, std=half
-        ),
-        num_classes=num_classes,
-        **config.options(),
-    )
+    return model, {"distillation": distillation}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import rich.table
+import training
 
 from cnnjax import data, train
 
@@ -26,32 +27,18 @@ def draw(run_dir: Path, source: data.ImageSource, predictions: np.ndarray) -> No
     )
 
 
-def table(results: dict[str, Any], run_dir: Path) -> rich.table.Table:
-    """Returns the last thing that a run prints."""
+def report(
+    run_dir: Path,
+    source: data.ImageSource,
+    predictions: np.ndarray,
+    results: dict[str, Any],
+) -> rich.table.Table:
+    """Draws the pictures; returns the last thing that a run prints."""
+    draw(run_dir, source, predictions)
     wrong = round((1 - results["test_accuracy"]) * results["test_images"])
-    rows = {
+    scores = {
         "test accuracy": f"{results['test_accuracy']:.2%}",
         "test errors": f"{wrong} of {results['test_images']}",
         "validation accuracy": f"{results['validation_accuracy']:.2%}",
-        "parameters": f"{results['num_params']:,}",
-        "time": f"{results['seconds']:.0f} s",
-        "speed": speed_line(results),
-        "results and pictures": str(run_dir),
     }
-    table = rich.table.Table(title=results["config"]["model"], show_header=False)
-    for name, value in rows.items():
-        table.add_row(name, value)
-    return table
-
-
-def speed_line(results: dict[str, Any]) -> str:
-    """Says how fast the training was, and where the host's time went."""
-    speed = dict(results["speed"])
-    if not speed:
-        return "-"
-    line = f"{speed.pop('images_per_second'):.0f} images/s"
-    if results["utilisation"] is not None:
-        line += f", {results['utilisation']:.0%} of the peak"
-    shares = {name: seconds / sum(speed.values()) for name, seconds in speed.items()}
-    parts = (f"{name.split('_')[0]} {share:.0%}" for name, share in shares.items())
-    return f"{line}; {', '.join(parts)}"
+    return training.table(results, run_dir, scores)

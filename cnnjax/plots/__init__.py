@@ -11,4 +11,5 @@ from cnnjax.plots._runs import learning_curves as learning_curves
 from cnnjax.plots._runs import misclassified as misclassified
 from cnnjax.plots._runs import predictions as predictions
 from cnnjax.plots._segmentation import class_colours as class_colours
+from cnnjax.plots._segmentation import comparison as comparison
 from cnnjax.plots._segmentation import overlay as overlay

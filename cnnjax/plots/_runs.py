@@ -14,15 +14,19 @@ _DPI = 120
 
 
 def learning_curves(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Draws loss, accuracy and learning rate over the steps.
+    """Draws loss, accuracy (and mean IoU, if known) and learning rate over the steps.
 
     Args:
       path: the PNG file to write.
       records: as `cnnjax.train.read_metrics` returns them.
     """
-    figure = matplotlib.figure.Figure(figsize=(12, 3.6), layout="constrained", dpi=_DPI)
-    panels = figure.subplots(1, 3)
-    for axes, name in zip(panels, ("loss", "accuracy", "learning_rate"), strict=True):
+    names = ["loss", "accuracy", "mean_iou", "learning_rate"]
+    if not any("mean_iou" in record for record in records):
+        names.remove("mean_iou")
+    size = (4 * len(names), 3.6)
+    figure = matplotlib.figure.Figure(figsize=size, layout="constrained", dpi=_DPI)
+    panels = figure.subplots(1, len(names))
+    for axes, name in zip(panels, names, strict=True):
         for split in ("train", "validation"):
             points = [
                 (r["step"], r[name])
@@ -36,7 +40,8 @@ def learning_curves(path: Path, records: Sequence[dict[str, Any]]) -> None:
         axes.set(xlabel="step", title=name.replace("_", " "))
         axes.grid(alpha=0.3)
     panels[0].set_yscale("log")
-    panels[1].yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(xmax=1))
+    for axes in panels[1:-1]:
+        axes.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(xmax=1))
     if records:
         panels[0].legend()
     figure.savefig(path)

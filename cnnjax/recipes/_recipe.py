@@ -2,11 +2,13 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from math import inf
 from typing import Any, Literal
 
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array
 
 from cnnjax import data, errors, registry, train
 from cnnjax.models import Network
@@ -59,8 +61,9 @@ class Recipe:
     """Evaluates a running average of the parameters that keeps this share of itself in
     each step; 0 evaluates the parameters."""
 
-    loss: Literal["softmax", "sigmoid"] = "softmax"
-    """Cross-entropy: of classes that exclude each other, or of one yes or no each."""
+    loss: str = "softmax"
+    """Cross-entropy: `softmax`, of classes that exclude each other, or `sigmoid`, of
+    one yes or no each."""
     label_smoothing: float = 0.0
     """How much of each label is spread over all classes."""
     mixup: float = 0.0
@@ -165,6 +168,24 @@ class Recipe:
         """Returns what `train.init_state` has to put into the state."""
         return {"ema": self.ema_decay > 0, "loss_scale": self.dtype == "float16"}
 
+    def create_loss(self, num_classes: int) -> Callable[..., Array]:
+        """Returns (logits, labels) -> losses, as `train.train_step` takes it.
+
+        Args:
+          num_classes: of the labels.
+
+        Raises:
+          UserError: if there is no such loss.
+        """
+        del num_classes  # These two need not know; those of pixels do.
+        losses = {
+            "softmax": optax.softmax_cross_entropy,
+            "sigmoid": optax.sigmoid_binary_cross_entropy,
+        }
+        if self.loss not in losses:
+            raise errors.unknown("loss", self.loss, losses)
+        return losses[self.loss]
+
     def create_step(
         self,
         model: Network,
@@ -191,10 +212,7 @@ class Recipe:
             train.train_step,
             model,
             tx,
-            loss={
-                "softmax": optax.softmax_cross_entropy,
-                "sigmoid": optax.sigmoid_binary_cross_entropy,
-            }[self.loss],
+            loss=self.create_loss(num_classes),
             label_smoothing=self.label_smoothing,
             mix=mix if self.mixup or self.cutmix else None,
             ema_decay=self.ema_decay,

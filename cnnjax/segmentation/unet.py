@@ -137,3 +137,4 @@ VARIANTS = {
         UNet, padding="same", batch_norm=True, dropout_rate=0.0, image_size=256
     ),
 }
+VARIANTS["unet_padded_16"] = functools.partial(VARIANTS["unet_padded"], features=16)

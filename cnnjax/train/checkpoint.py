@@ -11,6 +11,7 @@ of them everything else.
 import concurrent.futures
 import errno
 import logging
+import operator
 import os
 import shutil
 from pathlib import Path
@@ -40,10 +41,11 @@ class Checkpointer:
 
     Args:
       directory: where the checkpoints live; created if needed.
-      keep: how many of the newest to keep; the one with the best accuracy stays too.
+      keep: how many of the newest to keep; the best one stays too.
+      score: the metric of the evaluations that says which is the best.
     """
 
-    def __init__(self, directory: Path, *, keep: int = 2):
+    def __init__(self, directory: Path, *, keep: int = 2, score: str = "accuracy"):
         self._directory = directory.absolute()
         self._directory.mkdir(parents=True, exist_ok=True)
         found = self._problems()
@@ -60,16 +62,17 @@ class Checkpointer:
             "state": ocp.StandardCheckpointHandler(),
             "document": ocp.JsonCheckpointHandler(),
         }
+        best = operator.itemgetter(score)
         self._manager = ocp.CheckpointManager(
             self._directory,
             item_handlers=handlers,
             options=ocp.CheckpointManagerOptions(
-                best_fn=_accuracy,  # Without it, the metrics are not stored.
+                best_fn=best,  # Without it, the metrics are not stored.
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(
                     [
                         checkpoint_managers.LatestN(keep),
                         checkpoint_managers.BestN(
-                            get_metric_fn=_accuracy,
+                            get_metric_fn=best,
                             n=1,
                             keep_checkpoints_without_metrics=False,
                         ),
@@ -92,7 +95,7 @@ class Checkpointer:
         return self._manager.latest_step()
 
     def best_step(self) -> int | None:
-        """Returns the step of the checkpoint with the best accuracy, or None."""
+        """Returns the step of the checkpoint with the best score, or None."""
         return self._manager.best_step()
 
     def save(
@@ -106,8 +109,8 @@ class Checkpointer:
         Args:
           state: its step numbers the checkpoint.
           document: anything that JSON can hold.
-          metrics: the evaluation at this step ("accuracy" decides which is the best);
-            None if there was none.
+          metrics: the evaluation at this step, of which the score decides which is
+            the best; None if there was none.
 
         Raises:
           OSError: if the disk has too little space.
@@ -240,7 +243,3 @@ def _types(tree: Any) -> dict[str, str]:
     """Returns, for example, "float32[3, 3, 16, 16]" by the path of each array."""
     flat: dict[str, Any] = flax.traverse_util.flatten_dict(tree, sep="/")
     return {path: f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in flat.items()}
-
-
-def _accuracy(metrics: dict[str, float]) -> float:
-    return metrics["accuracy"]

@@ -132,9 +132,14 @@ class RunLog:
         train["learning_rate"] = self._window[-1]["learning_rate"]
         self._write(step, "train", train | self.speed(len(self._window)))
         self._write(step, "validation", validation)
+        scores = "  ".join(
+            f"{name.replace('_', ' ')} {value:.4f}"
+            for name, value in validation.items()
+            if name != "loss"
+        )
         self._console.print(
             f"{self._position(step)}  {self._numbers(step, train)}  "
-            f"validation accuracy {validation['accuracy']:.4f}",
+            f"validation {scores}",
             highlight=False,
             soft_wrap=True,
         )

@@ -13,7 +13,6 @@ import optax
 from jax.sharding import Mesh
 
 from cnnjax import errors
-from cnnjax.metrics import Mean
 from cnnjax.train import interrupts, parallel
 from cnnjax.train.checkpoint import Checkpointer
 from cnnjax.train.log import RunLog
@@ -21,16 +20,16 @@ from cnnjax.train.state import TrainState
 
 
 TrainStep = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
-EvalStep = Callable[..., tuple[dict[str, Mean], jax.Array]]
+EvalStep = Callable[..., tuple[dict[str, Any], jax.Array]]
 
 
 @dataclasses.dataclass
 class EarlyStopping:
-    """Ends a run whose accuracy on the validation split no longer grows.
+    """Ends a run whose score on the validation split no longer grows.
 
     Attributes:
       patience: after how many evaluations without a better one; 0 for never.
-      best: the highest accuracy so far.
+      best: the highest score so far.
       since: evaluations since then.
     """
 
@@ -38,10 +37,10 @@ class EarlyStopping:
     best: float = -1.0
     since: int = 0
 
-    def observe(self, accuracy: float) -> None:
+    def observe(self, score: float) -> None:
         """Takes notice of an evaluation."""
-        better = accuracy > self.best
-        self.best, self.since = (accuracy, 0) if better else (self.best, self.since + 1)
+        better = score > self.best
+        self.best, self.since = (score, 0) if better else (self.best, self.since + 1)
 
     @property
     def over(self) -> bool:
@@ -64,6 +63,7 @@ def fit(
     log: RunLog,
     strategy: parallel.Strategy,
     stopping: EarlyStopping,
+    score: str = "accuracy",
 ) -> TrainState:
     """Trains from `state.step` to `num_steps`; each epoch ends in a checkpoint.
 
@@ -87,6 +87,7 @@ def fit(
       log: shows and writes the metrics.
       strategy: how devices share each batch.
       stopping: ends the run before `num_steps`.
+      score: the metric of the evaluations that it looks at.
 
     Returns:
       The state after the last update, gathered and saved.
@@ -148,7 +149,7 @@ def fit(
                 if not math.isfinite(validation["loss"]):
                     raise diverged(step, "validation loss", validation["loss"])
                 log.epoch(step, validation)
-                stopping.observe(validation["accuracy"])
+                stopping.observe(validation[score])
             checkpointer.save(gathered, document(), validation)
             if (number := interrupt(step)) is not None:
                 checkpointer.wait()
@@ -163,20 +164,21 @@ def run_eval(
     """Goes through a split once.
 
     Args:
-      eval_step: (state, batch) -> (metrics, logits), compiled.
+      eval_step: (state, batch) -> (metrics, logits), compiled. The metrics can be added
+        and have a method `compute`, as those of `cnnjax.metrics`.
       state: the state to evaluate.
       batches: as `cnnjax.data.eval_batches` yields them.
       mesh: the devices that share each batch.
 
     Returns:
       The metrics of the whole split; and the class with the largest logit of each
-      image, those of the last batch's padding included.
+      image (or pixel), those of the last batch's padding included.
     """
-    totals: dict[str, Mean] = {}
+    totals: dict[str, Any] = {}
     predictions = []
     for batch in batches:
         metrics, batch_logits = eval_step(state, parallel.shard_batch(batch, mesh))
         totals = {k: totals[k] + m for k, m in metrics.items()} if totals else metrics
         predictions.append(np.argmax(batch_logits, axis=-1))
-    metrics = {name: mean.compute() for name, mean in totals.items()}
+    metrics = {name: metric.compute() for name, metric in totals.items()}
     return metrics, np.concatenate(predictions)

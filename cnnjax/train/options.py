@@ -13,8 +13,8 @@ class RunOptions:
     """Where and how a run is done, and when it ends."""
 
     patience: int = 0
-    """Stops after so many epochs without a better validation accuracy, and goes back to
-    the best; 0 never stops."""
+    """Stops after so many epochs without a better score on the validation split, and
+    goes back to the best; 0 never stops."""
 
     parallel: str = "sharded"
     """How devices share a batch: `sharded`, `fully_sharded` (parameters too),

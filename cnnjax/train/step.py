@@ -9,15 +9,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Num, PyTree
+from jaxtyping import Array, Bool, Float, Num, PyTree
 
-from cnnjax.metrics import Mean
+from cnnjax.metrics import ConfusionMatrix, Mean
 from cnnjax.train.distillation import Distillation
 from cnnjax.train.state import TrainState
 
 
 Batch = dict[str, Array]
-Loss = Callable[[Float[Array, "n classes"], Float[Array, "n classes"]], Array]
+Loss = Callable[[Float[Array, "n *hw classes"], Num[Array, "n ..."]], Array]
 
 
 def train_step(
@@ -41,11 +41,13 @@ def train_step(
       model: returns (logits, endpoints).
       tx: the optimiser, clipping and decay included.
       state: the state before the update.
-      batch: "image" [n, h, w, c] and "label": classes [n], or shares [n, classes].
+      batch: "image" [n, h, w, c] and "label": classes [n], or shares [n, classes]; or
+        the class of each pixel [n, h, w].
       key: the run's key; the step number is folded into it here.
       axis_name: axis to average gradients over under pmap or shard_map; None
         under jit, where the sharding of the batch implies the reduction.
       loss: (logits, shares of the classes) -> [n] or [n, classes], whose mean counts.
+        Classes of pixels it gets as they are.
       label_smoothing: how much of each label is spread over all classes.
       mix: changes the images and labels of a batch on the device, given a key; see
         `cnnjax.train.mixup`.
@@ -56,10 +58,10 @@ def train_step(
         the state has one.
 
     Returns:
-      The state after the update, and scalar metrics: loss and accuracy before it, and
-      the norm of the gradient. If the state has a `loss_scale` and a scaled gradient
-      overflows, the update is left out (norm 0; schedules do not advance) and the scale
-      is halved.
+      The state after the update, and scalar metrics: loss and accuracy (of pixels that
+      have one of the classes, if they are labelled) before it, and the norm of the
+      gradient. If the state has a `loss_scale` and a scaled gradient overflows, the
+      update is left out (norm 0; schedules do not advance) and the scale is halved.
     """
     key = jax.random.fold_in(key, state.step)
     if axis_name is not None:
@@ -75,11 +77,11 @@ def train_step(
             mutable=["batch_stats"],
         )
         logits = outputs[0].astype(jnp.float32)
-        losses = loss(logits, _shares(part["label"], logits, label_smoothing))
+        losses = loss(logits, _targets(part["label"], logits, label_smoothing))
         if distillation is not None:
             losses = jnp.mean(losses.reshape(len(losses), -1), axis=1)
             losses = distillation(losses, part["image"], outputs, state.step)
-        accuracy = jnp.mean(_predicts(logits, part["label"]))
+        accuracy = _accuracy(logits, part["label"])
         return jnp.mean(losses), (accuracy, mutated.get("batch_stats", {}))
 
     params = state.params
@@ -186,20 +188,30 @@ def _accumulate(
     return found, batch_stats, scaling
 
 
-def _shares(
-    label: Num[Array, "..."], logits: Float[Array, "n classes"], smoothing: float
-) -> Float[Array, "n classes"]:
-    """Returns how much of each image belongs to each class."""
-    num_classes = logits.shape[-1]
+def _targets(
+    label: Num[Array, "n ..."], logits: Float[Array, "n *hw classes"], smoothing: float
+) -> Num[Array, "n ..."]:
+    """Returns how much of an image belongs to each class; or the classes of pixels."""
+    if _is_of_pixels(label):
+        return label
     if label.ndim == 1:
-        label = jax.nn.one_hot(label, num_classes)
+        label = jax.nn.one_hot(label, logits.shape[-1])
     return optax.smooth_labels(label, smoothing) if smoothing else label
 
 
-def _predicts(logits: Float[Array, "n classes"], label: Num[Array, "..."]) -> Array:
-    """Says of which images the largest logit is that of the (largest) label."""
-    classes = label if label.ndim == 1 else jnp.argmax(label, axis=-1)
-    return jnp.argmax(logits, axis=-1) == classes
+def _is_of_pixels(label: Num[Array, "n ..."]) -> bool:
+    return label.ndim > 1 and jnp.issubdtype(label.dtype, jnp.integer)
+
+
+def _accuracy(
+    logits: Float[Array, "n *hw classes"], label: Num[Array, "n ..."]
+) -> Float[Array, ""]:
+    """Returns how often the largest logit is that of the (largest) label."""
+    whole = label.ndim == 1 or _is_of_pixels(label)
+    classes = label if whole else jnp.argmax(label, axis=-1)
+    counted = classes < logits.shape[-1]
+    hits = counted & (jnp.argmax(logits, axis=-1) == classes)
+    return jnp.sum(hits) / jnp.maximum(jnp.sum(counted), 1).astype(jnp.float32)
 
 
 def eval_step(
@@ -220,14 +232,57 @@ def eval_step(
     Returns:
       The means "loss" and "accuracy", to be added over batches; and the logits.
     """
-    variables = {"params": state.eval_params, "batch_stats": state.batch_stats}
-    logits, _ = model.apply(variables, batch["image"])
-    label, mask = batch["label"], batch["mask"]
+    logits, label, mask = _evaluate(model, state, batch)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, label)
     metrics = {
         "loss": Mean.of(losses, mask),
         "accuracy": Mean.of(jnp.argmax(logits, axis=-1) == label, mask),
     }
-    if axis_name is not None:
-        metrics = jax.lax.psum(metrics, axis_name)
-    return metrics, logits
+    return _summed(metrics, axis_name), logits
+
+
+def eval_pixels(
+    model: nn.Module,
+    state: TrainState,
+    batch: Batch,
+    *,
+    loss: Loss,
+    ignore_index: int,
+    axis_name: str | None = None,
+) -> tuple[dict[str, Mean | ConfusionMatrix], Float[Array, "n h w classes"]]:
+    """Measures a model of segmentation on the images that the mask lets through.
+
+    Args:
+      model, state, axis_name: as in `eval_step`.
+      batch: "image" [n, h, w, c], integer "label" [n, h, w] and boolean "mask" [n].
+      loss: (logits, label) -> [n].
+      ignore_index: the label of pixels that do not count.
+
+    Returns:
+      The means "loss" (of images) and "accuracy" (of pixels) and the confusion matrix
+      "mean_iou", to be added over batches; and the logits.
+    """
+    logits, label, mask = _evaluate(model, state, batch)
+    predictions = jnp.argmax(logits, axis=-1)
+    counted = mask[:, None, None] & (label != ignore_index)
+    metrics = {
+        "loss": Mean.of(loss(logits, label), mask),
+        "accuracy": Mean.of(predictions == label, counted),
+        "mean_iou": ConfusionMatrix.of(
+            label, predictions, logits.shape[-1], mask, ignore_index
+        ),
+    }
+    return _summed(metrics, axis_name), logits
+
+
+def _evaluate(
+    model: nn.Module, state: TrainState, batch: Batch
+) -> tuple[Float[Array, "n *hw classes"], Num[Array, "n ..."], Bool[Array, " n"]]:
+    """Returns a batch's logits, and its label and mask."""
+    variables = {"params": state.eval_params, "batch_stats": state.batch_stats}
+    logits, _ = model.apply(variables, batch["image"])
+    return logits, batch["label"], batch["mask"]
+
+
+def _summed(metrics: PyTree, axis_name: str | None) -> PyTree:
+    return metrics if axis_name is None else jax.lax.psum(metrics, axis_name)
