@@ -10,7 +10,7 @@ import functools
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,7 @@ class Task:
         of the source's).
       prepare: (model, image, steps_per_epoch) -> the model to be trained, and more
         options of the step.
+      controls: what else to measure on at the end, by name: the results have its score.
       saved: whether the network is one by name, so that a file can hold it.
     """
 
@@ -93,6 +94,7 @@ class Task:
     score: str = "accuracy"
     image_shape: tuple[int, ...] | None = None
     prepare: Callable[..., tuple[nn.Module, dict[str, Any]]] = alone
+    controls: Mapping[str, data.Source] = dataclasses.field(default_factory=dict)
     saved: bool = True
 
 
@@ -261,7 +263,13 @@ def run(config: TrainingConfig, task: Task, start: float) -> dict[str, Any]:
     results = {
         **{f"test_{name}": value for name, value in metrics.items()},
         "test_images": len(test_source),
-        f"validation_{task.score}": evaluate(validation_source, state)[0][task.score],
+        **{
+            f"{name}_{task.score}": evaluate(source, state)[0][task.score]
+            for name, source in {
+                "validation": validation_source,
+                **task.controls,
+            }.items()
+        },
         "seconds": earlier + time.monotonic() - start,
         "speed": speed,
         "utilisation": utilisation(student, image, config.dtype, speed),
