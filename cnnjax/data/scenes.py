@@ -128,7 +128,13 @@ class Scenes(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS = [  # noqa: RUF012
         Stills(name="dense"),
         Stills(name="sparse", sides=(10, 14), counts=(1, 1)),
-        Stills(name="large", size=128, sides=(24, 56), counts=(4, MAX_OBJECTS)),
+        Stills(
+            name="large",
+            size=128,
+            sides=(24, 56),
+            counts=(4, MAX_OBJECTS),
+            examples=(1000, 100, 200),
+        ),
         Clips(name="clips"),
         Counts(name="counts"),
     ]
