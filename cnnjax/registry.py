@@ -60,12 +60,13 @@ def _variants() -> dict[str, "Callable[..., Network]"]:
     return variants
 
 
-def create(name: str, **options: Any) -> "Network":
+def create(name: str, /, **options: Any) -> "Network":
     """Builds a variant, e.g. `create("resnet20_cifar", num_classes=100)`.
 
     Args:
       name: a name from `list_models()`.
-      **options: fields of the model that differ from the variant's.
+      **options: fields of the model that differ from the variant's, and Linen's own,
+        e.g. `name` inside of another module.
 
     Returns:
       A Linen module; `model.apply(variables, images)` returns (output, endpoints).

@@ -135,3 +135,22 @@ def test_scaling_draws_every_curve(tmp_path):
     plots.scaling(path, "nets", curves)
     for color in ((31, 119, 180), (255, 127, 14)):  # Matplotlib's first two.
         assert close_to(pixels(path), color).sum() > 50
+
+
+def test_classes_have_the_colours_of_pascal_voc():
+    colours = plots.class_colours(256)
+    known = {0: (0, 0, 0), 1: (128, 0, 0), 4: (0, 0, 128), 15: (192, 128, 128)}
+    known |= {20: (0, 64, 128), 255: (224, 224, 192)}
+    for i, colour in known.items():
+        assert tuple(colours[i]) == colour
+    assert len(np.unique(colours, axis=0)) == 256
+
+
+def test_overlay_mixes_the_picture_with_the_colours(tmp_path):
+    path = tmp_path / "new" / "overlay.png"
+    image = np.full((2, 3, 3), 200, np.uint8)
+    labels = np.array([[0, 1, 2], [2, 1, 0]])
+    plots.overlay(path, image, labels, opacity=0.25)
+    mixed = {0: (150, 150, 150), 1: (182, 150, 150), 2: (150, 182, 150)}
+    expected = [[mixed[i] for i in row] for row in labels.tolist()]
+    np.testing.assert_array_equal(pixels(path), expected)

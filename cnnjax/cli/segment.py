@@ -105,7 +105,7 @@ def _table(labels: np.ndarray, names: Sequence[str]) -> rich.table.Table:
     colours = cnnjax.plots.class_colours(len(names))
     table = rich.table.Table("", "class")
     table.add_column("pixels", justify="right")
-    for i in np.argsort(-counts, kind="stable"):
+    for i in map(int, np.argsort(-counts, kind="stable")):
         if counts[i]:
             red, green, blue = colours[i]
             swatch = f"[on rgb({red},{green},{blue})]  [/]"

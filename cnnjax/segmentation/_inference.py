@@ -21,7 +21,7 @@ Images = Any  # [n, h, w, c], of NumPy or JAX.
 Apply = Callable[[Any], Any]
 
 
-def predict_padded(apply: Apply, images: Images, stride: int) -> Array:
+def predict_padded(apply: Apply, images: Images, stride: int) -> Any:
     """Predicts images whose sides need not be multiples of the network's stride.
 
     They are mirrored at the bottom and on the right, and what comes back is cropped.
@@ -51,13 +51,13 @@ def predict_tiled(
     margin: int,
     stride: int,
 ) -> np.ndarray:
-    """Predicts images of any size tile by tile, of each only the middle.
+    """Predicts images of any size tile by tile, of each tile its middle.
 
-    Neighbouring tiles overlap by the context that the middle needs; around the image
-    that is the image mirrored. What comes out equals what one tile around the whole
-    image would give. For a padded network that is so where its padding is not seen:
-    `margin` has to be at least half its receptive field, and of the whole image's
-    prediction the same number of pixels along the border is another.
+    Tiles overlap by the context that their middles need; around the image it is
+    mirrored. The result equals that of one tile around the whole image. It also equals
+    what a padded network says of the image as it is, but for `margin` pixels along the
+    border, if `margin` is at least half the network's receptive field
+    (`cnnjax.cost.receptive_field`).
 
     Args:
       apply: the network; it may return smaller maps, whose centre is the tile's.
@@ -143,7 +143,7 @@ def predict_sliding(
 
 def predict_multiscale(
     apply: Apply,
-    images: Float[Array, "n h w c"],
+    images: Images,
     scales: Sequence[float] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75),
     flip: bool = True,
 ) -> Float[Array, "n h w k"]:
@@ -161,10 +161,12 @@ def predict_multiscale(
       [n, h, w, k].
 
     Raises:
-      ValueError: if there are no scales, or one is not positive.
+      ValueError: if the images have no pixels, there are no scales, or one is not
+        positive.
 
     Source: Chen et al., 2017, https://arxiv.org/abs/1706.05587, section 4.1.
     """
+    _check(images)
     if not scales or min(scales) <= 0:
         raise ValueError(f"scales must be positive, at least one, not {scales}")
     size, found = images.shape[1:3], []

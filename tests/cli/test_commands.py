@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import runpy
 import subprocess
 import sys
 
@@ -10,37 +9,11 @@ import flax.traverse_util
 import jax
 import numpy as np
 import pytest
-import skimage.data
-import sklearn.datasets
+from commands import run
 from PIL import Image
 
 import cnnjax
 from cnnjax import weights
-
-
-def run(monkeypatch, *arguments):
-    """Runs a command in this process; returns its exit status."""
-    monkeypatch.setattr("sys.argv", ["cnnjax", *map(str, arguments)])
-    monkeypatch.setenv("COLUMNS", "120")
-    try:
-        runpy.run_module("cnnjax", run_name="__main__")
-    except SystemExit as error:
-        return error.code
-    return 0
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """Photographs that nobody trained on, by what they show."""
-    pictures = {
-        "palace": sklearn.datasets.load_sample_image("china.jpg"),
-        "espresso": skimage.data.coffee(),
-        "cat": skimage.data.chelsea(),
-    }
-    paths = {name: tmp_path / f"{name}.png" for name in pictures}
-    for name, pixels in pictures.items():
-        Image.fromarray(pixels).save(paths[name])
-    return paths
 
 
 def test_help():
@@ -180,17 +153,6 @@ def test_cost_of_what_makes_no_sense(monkeypatch, capsys, arguments, message):
     assert run(monkeypatch, "cost", *arguments) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
-
-
-@pytest.fixture
-def saved(tmp_path):
-    """A file of `weights.save`, its model and its variables."""
-    model = cnnjax.create("resnet20_cifar", num_classes=3)
-    images = np.zeros((1, 8, 8, 3), np.float32)
-    variables = jax.jit(model.init)(jax.random.key(0), images)
-    path = tmp_path / "saved.safetensors"
-    weights.save(path, "resnet20_cifar", variables, num_classes=3, storage="int8")
-    return path, *weights.restore(path)
 
 
 def test_export(monkeypatch, capsys, tmp_path, saved):

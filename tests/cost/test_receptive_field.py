@@ -46,7 +46,12 @@ def fields_of(model):
 
 TINY = {
     f"{family}-{name}": model
-    for family in (name.rpartition(".")[2] for name in registry.FAMILIES)
+    for family in (
+        name.rpartition(".")[2]
+        for name in registry.FAMILIES
+        # Others' logits are upsampled: positions differ in what they see.
+        if name.startswith("cnnjax.models.")
+    )
     for name, model in importlib.import_module(f"families.{family}").TINY.items()
 }
 # One of each kind: pooling, residual, shifted, concatenated, depthwise, squeeze-excite,

@@ -358,6 +358,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     "options, message",
     [
         (["--model", "resnet-20"], "unknown model 'resnet-20'; did you mean"),
+        (["--model", "unet_padded"], "unet_padded is a UNet, not a classifier"),
         (["--dataset", "digitz"], "unknown data set 'digitz'; did you mean digits"),
         (["--dataset", "cifar10"], "'cifar10' is not prepared in .*cnnjax[tf]"),
         (["--optimizer", "sdg"], "unknown optimizer 'sdg'; did you mean sgd"),

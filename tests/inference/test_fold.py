@@ -301,10 +301,13 @@ def shapes_of(name):
 
 # How many norms stay as a multiply-add, of one network of each family that has norms.
 FAMILIES = {
+    "deeplabv3_resnet50": 0,
+    "deeplabv3plus_resnet50": 0,
     "densenet40_k12_bc_cifar": 21,
     "efficientnet_b0": 0,
     "efficientnet_lite0": 0,
     "efficientnet_v2_s": 0,
+    "fcn_resnet50": 0,
     "mobilenet_v1_0_25": 0,
     "mobilenet_v2": 0,
     "mobilenet_v3_small": 0,
@@ -315,6 +318,8 @@ FAMILIES = {
     "shiftresnet20_e1_cifar": 0,
     "shufflenet_v1_g1_x0_25": 0,
     "shufflenet_v2_x0_5": 0,
+    "unet_padded": 0,
+    "unet_resnet18": 0,
     "wrn_40_1_cifar": 19,
 }
 

@@ -13,7 +13,7 @@ import test_zoo
 from families.dilated_fcn import RESNET
 
 import cnnjax
-from cnnjax import errors, weights
+from cnnjax import errors, inference, weights
 from cnnjax.models import Classifier
 from cnnjax.models.resnet import BasicBlock, ResNet
 from cnnjax.models.vgg import VGG
@@ -56,6 +56,13 @@ def test_any_classifier_with_maps_has_one_at_each_stride(model, strides):
     chex.assert_shape(logits, (2, model.image_size, model.image_size, 3))
     if maps <= strides.keys():  # Not so where maps lack padding.
         assert net.stride == max(strides[name] for name in maps)
+
+
+def test_classifiers_come_by_name():
+    classifier = functools.partial(cnnjax.create, "resnet20_cifar")
+    model = EncoderUNet(classifier=classifier, num_classes=3, image_size=8)
+    _, variables = test_zoo.shapes(model)
+    assert {"backbone", "decoder2", "decoder1", "head"} == variables["params"].keys()
 
 
 def sizes(*sides):
@@ -140,13 +147,11 @@ def test_a_scanned_classifier_has_the_same_parameters():
     depths = functools.partial(ResNet, depths=(3, 3), block=BasicBlock)
     model = DilatedFCN(classifier=depths, num_classes=3, image_size=32)
     scanned = model.clone(classifier=functools.partial(depths, scan=True))
-    variables = test_zoo.noise(model)
-    rolled = weights.roll(variables, test_zoo.shapes(scanned)[1])
+    variables, (_, wanted) = test_zoo.noise(model), test_zoo.shapes(scanned)
+    rolled = weights.roll(variables, wanted)
     assert "stage1_blocks2to3" in rolled["params"]["backbone"]
-    images = test_zoo.images(model)
-    expected, _ = jax.jit(model.apply)(variables, images)
-    found, _ = jax.jit(scanned.apply)(rolled, images)
-    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    chex.assert_trees_all_equal_shapes(rolled, wanted)
+    chex.assert_trees_all_equal(weights.unroll(rolled), variables)
 
 
 def test_auxiliary_heads_are_dropped():
@@ -157,10 +162,9 @@ def test_auxiliary_heads_are_dropped():
     state = weights.to_torch(name, variables)
     extra = {"aux_classifier.0.weight": np.ones((256, 1024, 3, 3), np.float32)}
     extra |= {"aux_classifier.1.num_batches_tracked": np.zeros((), np.int64)}
-    for prefix in ("", "module."):
-        checkpoint = {prefix + key: a for key, a in {**state, **extra}.items()}
-        found = weights.from_torch(name, checkpoint)
-        assert jax.tree.structure(found) == jax.tree.structure(variables)
+    checkpoint = {f"module.{key}": a for key, a in {**state, **extra}.items()}
+    found = weights.from_torch(name, checkpoint)
+    assert jax.tree.structure(found) == jax.tree.structure(variables)
     with pytest.raises(errors.UserError, match=r"unexpected other\.0\.weight"):
         weights.from_torch(name, {**state, "other.0.weight": np.zeros(3)})
 
@@ -168,3 +172,14 @@ def test_auxiliary_heads_are_dropped():
 def test_what_has_no_reference_says_so():
     with pytest.raises(errors.UserError, match="unet has no reference"):
         weights.from_torch("unet", {})
+
+
+def test_a_segmentation_network_is_exported_for_any_number_of_images(tmp_path):
+    model, _ = test_zoo.TINY["deeplabv3-dilated"]
+    images, variables = test_zoo.images(model, n=3), test_zoo.noise(model)
+    path = tmp_path / "model.safetensors"
+    shape = (None, *images.shape[1:])
+    inference.export(model, variables, shape, path, platforms=["cpu"])
+    found = inference.load(path)(images)
+    expected, _ = jax.jit(model.apply)(variables, images)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())

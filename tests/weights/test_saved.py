@@ -71,6 +71,28 @@ def test_preprocessing_belongs_to_the_weights(path):
     assert weights.preprocessing("resnet50", path) == weights.Preprocessing(32)
 
 
+def test_class_names_may_be_kept(path):
+    names = ["a", "b", "c"]
+    weights.save(path, NAME, variables(num_classes=3), num_classes=3, class_names=names)
+    assert weights.class_names(path) == names
+    weights.save(path, NAME, variables())
+    assert weights.class_names(path) is None
+    assert weights.class_names("weights.pth") is None
+    with pytest.raises(errors.UserError, match="3 class names for 10 classes"):
+        weights.save(path, NAME, variables(), class_names=names)
+    save_file({}, path, {"cnnjax_model": NAME, "cnnjax_class_names": "3"})
+    with pytest.raises(errors.UserError, match="its class names are damaged"):
+        weights.class_names(path)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_channels_of_the_images_follow_from_the_variables(channels):
+    model = cnnjax.create(NAME)
+    images = jnp.zeros((1, 8, 8, channels))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    assert weights.in_channels(model, shapes) == channels
+
+
 def test_variables_of_another_model_are_refused(path):
     with pytest.raises(errors.UserError, match=r"head/kernel has shape \(64, 7\)"):
         weights.save(path, NAME, variables(num_classes=7))

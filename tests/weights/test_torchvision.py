@@ -15,12 +15,16 @@ torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")
 
 NAMES = set(torchvision.models.list_models(module=torchvision.models))
+SEGMENTERS = set(torchvision.models.list_models(module=torchvision.models.segmentation))
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", sorted(NAMES & set(cnnjax.list_models())))
+@pytest.mark.parametrize(
+    "name", sorted((NAMES | SEGMENTERS) & set(cnnjax.list_models()))
+)
 def test_equals_torchvision(name):
-    reference = torchvision.models.get_model(name, weights=None).eval()
+    options = {"weights_backbone": None} if name in SEGMENTERS else {}
+    reference = torchvision.models.get_model(name, weights=None, **options).eval()
     # As in their golden files; float32 resolves the deepest ones no further.
     gain = 0.7 if name.startswith("efficientnet_v2") else 1.5
     state = {
@@ -33,7 +37,10 @@ def test_equals_torchvision(name):
     )
     images = np.random.RandomState(0).randn(2, 3, 97, 80).astype(np.float32)
     with torch.no_grad():
-        wanted = reference(torch.from_numpy(images)).numpy()
+        wanted = reference(torch.from_numpy(images))
+    if name in SEGMENTERS:
+        wanted = wanted["out"].movedim(1, -1)
+    wanted = wanted.numpy()
 
     variables = cnnjax.weights.from_torch(name, state)
     model = cnnjax.create(name)
@@ -53,3 +60,5 @@ def test_no_cnn_of_torchvision_is_left_out():
     others = ("googlenet", "inception", "maxvit", "mnasnet", "swin_v2", "vit")
     ours = set(cnnjax.list_models())
     assert not {name for name in NAMES - ours if not name.startswith(others)}
+    # As for those for segmentation, ours are on ResNets.
+    assert {name for name in SEGMENTERS if "resnet" in name} < ours
