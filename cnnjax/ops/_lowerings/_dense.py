@@ -12,7 +12,7 @@ from cnnjax.ops._primitive import Lowering
 from cnnjax.ops._spec import DIMENSION_NUMBERS, ConvSpec, zeros
 
 
-BLOCK_BYTES = 2**22  # What a core's cache holds.
+BLOCK_BYTES = 2**21  # What a core's cache holds beside the products' own.
 
 
 def _usual(x: Array, spec: ConvSpec) -> tuple[Array, ConvSpec]:
@@ -39,15 +39,20 @@ def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
 
 def _kernel_gradient(x: Array, out_grad: Array, spec: ConvSpec) -> Array:
     # With small images, few channels or distant taps blocks do not pay; nor does adding
-    # to a gradient that is larger than the cache.
+    # to a gradient that is larger than the cache. Of few features XLA's own is fast
+    # where maps are large, or where they have far more channels and are small.
+    channels = x.shape[3]
+    height, width, features = spec.out_shape
     by_blocks = (
         spec.window_strides == spec.rhs_dilation == (1, 1)
-        and x.shape[3] >= 16
-        and out_grad.shape[3] >= 64
+        and min(channels, features) >= 16
+        and min(height, width) >= 12
+        and (features >= 32 or width <= 32)
+        and (2 * features >= channels or width >= 16)
         and isinstance(x.shape[0], int)  # A symbolic batch size cannot be compared.
-        and x.size >= 700_000
+        and x.size >= 100_000
         and few_taps(spec)
-        and math.prod(spec.kernel_shape) * x.dtype.itemsize <= BLOCK_BYTES
+        and math.prod(spec.kernel_shape) * x.dtype.itemsize <= 2 * BLOCK_BYTES
     )
     way = _kernel_gradient_by_blocks if by_blocks else _kernel_gradient_as_convolution
     return way(x, out_grad, spec)
