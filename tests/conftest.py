@@ -53,3 +53,21 @@ def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     data.load("digits", "train", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def few_scenes():
+    """Lets each split of the scenes have few examples; returns the numbers."""
+    from cnnjax.data import scenes
+
+    numbers = {"train": 12, "validation": 3, "test": 5}
+    with pytest.MonkeyPatch.context() as patch:
+        for config in scenes.Scenes.BUILDER_CONFIGS:
+            patch.setattr(config, "examples", tuple(numbers.values()))
+        yield numbers
+
+
+@pytest.fixture(scope="session")
+def scenes_dir(few_scenes, tmp_path_factory):
+    """A folder in which those are prepared that a test asks for."""
+    return tmp_path_factory.mktemp("scenes")

@@ -1,0 +1,47 @@
+"""Kernel gradients by blocks of rows are those of XLA, whatever is left over."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from cnnjax import ops
+
+
+def kernel_gradient(convolve, x, kernel, padding, g):
+    function = functools.partial(
+        convolve,
+        window_strides=(1, 1),
+        padding=[(padding, padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return jax.vjp(lambda kernel: function(x, kernel), kernel)[1](g)[0]
+
+
+@pytest.mark.parametrize(
+    "n, size, channels, features, width, padding, by_blocks",
+    [
+        (8, 32, 16, 16, 3, 1, True),
+        (4, 33, 32, 48, 3, 0, True),
+        (2, 61, 16, 32, 5, 2, True),  # Several blocks, the last one not full.
+        (8, 64, 16, 16, 3, 1, False),  # Few features on large maps.
+        (8, 14, 128, 32, 3, 1, False),  # Few features of many channels on small ones.
+        (8, 8, 256, 64, 3, 1, False),  # Small maps.
+        (1, 32, 32, 32, 3, 1, False),  # Little to do.
+    ],
+)
+def test_gradient(n, size, channels, features, width, padding, by_blocks):
+    random = np.random.RandomState(0)
+    x = jnp.array(random.randn(n, size, size, channels), jnp.float32)
+    kernel = jnp.zeros((width, width, channels, features))
+    out = size + 2 * padding - width + 1
+    g = jnp.array(random.randn(n, out, out, features), jnp.float32)
+    ours = functools.partial(kernel_gradient, ops.conv_general_dilated)
+    compiled = jax.jit(ours, static_argnums=2).lower(x, kernel, padding, g)
+    assert ("stablehlo.while" in compiled.as_text()) == by_blocks
+    expected = kernel_gradient(lax.conv_general_dilated, x, kernel, padding, g)
+    found = compiled.compile()(x, kernel, g)
+    np.testing.assert_allclose(found, expected, atol=2e-5 * float(jnp.std(expected)))
