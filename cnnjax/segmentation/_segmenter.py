@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from cnnjax import ops
+from cnnjax.errors import UserError
 from cnnjax.models import Activation, Classifier, Endpoints, ModuleDef, Network
 
 
@@ -79,13 +80,17 @@ class BackboneSegmenter(Segmenter, kw_only=True):
       classifier: its constructor, e.g. `functools.partial(cnnjax.create, "resnet50")`.
         What it computes after its last map is of no use here; parameters that it has
         there would never be trained.
+      deformable_blocks: how many of its last blocks have deformable 3x3 convolutions;
+        they need a ResNet.
     """
 
     classifier: Callable[..., Classifier]
+    deformable_blocks: int = 0
 
     def classifier_options(self) -> dict[str, Any]:
-        """Returns the classifier's own options."""
-        return {}
+        """Returns those options that are not what every classifier does anyway."""
+        blocks = self.deformable_blocks
+        return {"deformable_blocks": blocks} if blocks else {}
 
     @property
     def stride(self) -> int:
@@ -114,18 +119,23 @@ class BackboneSegmenter(Segmenter, kw_only=True):
         Raises:
           ValueError: if it has no maps, or the image is so small that several have only
             one pixel.
+          UserError: if it lacks one of the options.
         """
         _, endpoints = self._backbone(name="backbone")(image, train=train)
         return last_maps(image, endpoints), endpoints
 
     def _backbone(self, **scope: Any) -> Classifier:
+        options, plain = self.classifier_options(), self.classifier(parent=None)
+        for name in options:
+            if not hasattr(plain, name):
+                raise UserError(f"a {type(plain).__name__} has no {name}")
         return self.classifier(
             num_classes=None,
             axis_name=self.axis_name,
             conv_general_dilated=self.conv_general_dilated,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
-            **self.classifier_options(),
+            **options,
             **scope,
         )
 
@@ -136,21 +146,15 @@ class DilatedSegmenter(BackboneSegmenter, kw_only=True):
     Attributes:
       output_stride: of the classifier's last stage; 8 and 16 need a ResNet (or another
         with such an option).
-      deformable_blocks: how many of its last blocks have deformable 3x3 convolutions;
-        they need a ResNet, too.
     """
 
     output_stride: Literal[8, 16, 32] = 8
-    deformable_blocks: int = 0
 
     def classifier_options(self) -> dict[str, Any]:
-        """Returns those that are not what every classifier does anyway."""
-        options: dict[str, Any] = {}
-        if self.output_stride != 32:
-            options["output_stride"] = self.output_stride
-        if self.deformable_blocks:
-            options["deformable_blocks"] = self.deformable_blocks
-        return options
+        """Returns those options that are not what every classifier does anyway."""
+        stride = self.output_stride
+        options = {} if stride == 32 else {"output_stride": stride}
+        return super().classifier_options() | options
 
 
 def last_maps(image: Any, endpoints: Endpoints) -> dict[int, Array]:

@@ -116,7 +116,9 @@ def test_output_stride_reaches_the_classifier(output_stride, sides):
     assert model.stride == output_stride
 
 
-@pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_resnet50"])
+@pytest.mark.parametrize(
+    "name", ["fcn_resnet50", "deeplabv3_resnet50", "unet_resnet50"]
+)
 def test_deformable_blocks_reach_the_classifier(name):
     model = cnnjax.create(name, deformable_blocks=4)
     blocks = {

@@ -1,4 +1,4 @@
-"""Networks of pixels and of clips are trained, to the end, and refuse what they must."""
+"""Networks of pixels and of clips are trained, and refuse what they must."""
 
 import dataclasses
 import json
@@ -61,6 +61,7 @@ def test_a_finished_run_is_only_evaluated(segmented):
         ({"deformable_blocks": -1}, "must not be negative"),
         ({"deformable_blocks": 1}, "means nothing to unet_padded_16"),
         ({"model": "unet_resnet18", "skips": False}, "--skips means nothing"),
+        ({"model": "unet_vgg16_bn", "deformable_blocks": 1}, "a VGG has no deformable"),
         ({"dataset": "digits"}, "segmentation"),
     ],
 )
