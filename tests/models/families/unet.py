@@ -3,20 +3,24 @@
 from cnnjax.segmentation import UNet
 
 
-def count(norms):
-    """With 64 features and 4 poolings; a norm takes the place of a bias."""
+def count(norms, width=64):
+    """With 4 poolings; a norm takes the place of a bias."""
     own = 2 if norms else 1
     total, before = 0, 3
-    for features in (64, 128, 256, 512, 1024):
+    for features in (width, 2 * width, 4 * width, 8 * width, 16 * width):
         total += 9 * (before + features) * features + 2 * own * features
         before = features
-    for features in (512, 256, 128, 64):
+    for features in (8 * width, 4 * width, 2 * width, width):
         total += (4 * 2 * features + 1) * features  # The transposed convolution.
         total += 9 * (2 + 1) * features * features + 2 * own * features
-    return total + (64 + 1) * 2
+    return total + (width + 1) * 2
 
 
-NUM_PARAMS = {"unet": count(norms=False), "unet_padded": count(norms=True)}
+NUM_PARAMS = {
+    "unet": count(norms=False),
+    "unet_padded": count(norms=True),
+    "unet_padded_16": count(norms=True, width=16),
+}
 
 
 def tiny(**options):
