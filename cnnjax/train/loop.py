@@ -129,6 +129,8 @@ def fit(
             asked = clock()
             batch = next(batches)
             given = clock()
+            if strategy.shares_threads:
+                jax.block_until_ready(state)
             state, metrics = train_step(state, strategy.shard(batch), key)
             seconds = {
                 "input_seconds": given - asked,

@@ -82,6 +82,15 @@ class Strategy:
         """Returns a placed state as global arrays, to be saved and evaluated."""
         return state
 
+    @property
+    def shares_threads(self) -> bool:
+        """Whether two steps must not be in flight at once.
+
+        Devices of one CPU share a pool of threads. If two steps do, too, all threads
+        may wait for devices that have none (seen once in 760 steps, jax 0.10.2).
+        """
+        return self.mesh.size > 1 and self.mesh.devices.flat[0].platform == "cpu"
+
     def _sharding(self, x: Any) -> NamedSharding:
         del x
         return NamedSharding(self.mesh, PartitionSpec())

@@ -133,3 +133,8 @@ def test_fully_sharded_spreads_what_is_large():
 def test_unknown_way():
     with pytest.raises(UserError, match="did you mean shard_map, sharded"):
         parallel.create_strategy("sharded_map")
+
+
+def test_steps_of_virtual_devices_are_not_in_flight_together():
+    assert parallel.create_strategy("sharded").shares_threads
+    assert not parallel.create_strategy("jit").shares_threads
