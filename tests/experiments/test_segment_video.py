@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import compare_segmentation
 import pytest
 import segment
 import video
@@ -103,3 +104,14 @@ def test_rearranged_clips(scenes_dir):
     assert (clip != shuffled).any()
     (middle,) = video.rearranged(source, "single")[1]["image"]
     assert (middle == clip[len(clip) // 2]).all()
+
+
+def test_compare_segmentation(scenes_dir, capsys):
+    config = compare_segmentation.PRESETS["smoke"]
+    config = dataclasses.replace(config, data_dir=scenes_dir)
+    (values,) = compare_segmentation.main(config).values()
+    assert 0 <= values[0] <= 1
+    assert "without skips" in capsys.readouterr().out
+    config = dataclasses.replace(config, cases=("dense, dise",))
+    with pytest.raises(errors.UserError, match="dense, dice"):
+        compare_segmentation.main(config)

@@ -26,7 +26,7 @@ SMOKED = {"benchmark_ops", "classify", "cross_validate", "digits_svc"}
 SMOKED |= {"catalogue", "compile_depth", "cost_tables", "receptive_field"}
 SMOKED |= {"benchmark_train", "peak_memory", "aot_tpu"}
 SMOKED |= {"environment_settings", "time_to_accuracy", "storage", "benchmark_models"}
-SMOKED |= {"segment", "video"}
+SMOKED |= {"segment", "video", "compare_segmentation"}
 
 
 def smoke(experiment, data_dir):
