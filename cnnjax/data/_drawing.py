@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 def background(
     rng: np.random.Generator, size: int, channels: int
 ) -> Float[np.ndarray, "s s c"]:
-    """Draws a texture: a gradient, clouds and stripes, each of a random colour.
+    """Draws a dark texture: a gradient, clouds and stripes, each of a random colour.
 
     Args:
       rng: where it comes from.
@@ -26,7 +26,7 @@ def background(
     clouds = enlarge(rng.uniform(-1, 1, (cells, cells)), size)
     stripes = np.sin(2 * np.pi * (rng.uniform(3, 10) * wave() + rng.random()))
     layers = ((wave(), 0.5), (clouds, 0.2), (stripes, 0.06))
-    image = np.tile(rng.uniform(0.15, 0.85, channels), (size, size, 1))
+    image = np.tile(rng.uniform(0.1, 0.5, channels), (size, size, 1))
     for layer, strength in layers:
         image += layer[..., None] * rng.uniform(-strength, strength, channels)
     return image.clip(0, 1)
@@ -70,10 +70,8 @@ def covered(cover: Float[np.ndarray, "s s"]) -> Bool[np.ndarray, "s s"]:
 def colour(
     rng: np.random.Generator, below: Float[np.ndarray, " c"]
 ) -> Float[np.ndarray, " c"]:
-    """Draws a colour whose grey differs by 0.25 to 0.6 from that of what lies below."""
-    grey, contrast = below.mean(), rng.uniform(0.25, 0.6)
-    darker = grey > rng.uniform(0.35, 0.65)  # As a rule where there is more room.
-    shade = grey - contrast if darker else grey + contrast
+    """Draws a colour whose grey is 0.25 to 0.6 above that of what lies below."""
+    shade = below.mean() + rng.uniform(0.25, 0.6)
     tint = rng.uniform(-0.15, 0.15, len(below))
     return (shade + tint - tint.mean()).clip(0, 1)
 

@@ -91,7 +91,7 @@ def test_later_digits_leave_enough_of_earlier_ones(monkeypatch):
         painted.clear()
         _, _, instances = arrays(draw("dense", seed))
         shares += (np.bincount(instances.ravel())[1:] / painted).tolist()
-    assert 0.6 <= min(shares) < 0.7 and max(shares) == 1
+    assert 0.8 <= min(shares) < 0.9 and max(shares) == 1
     assert 0.1 < np.mean(np.array(shares) < 1) < 0.9
 
 
