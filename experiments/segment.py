@@ -46,16 +46,14 @@ class Config(training.TrainingConfig):
     loss: str = "cross_entropy+dice"
     """`cross_entropy`, `focal`, `dice`, `jaccard`, `tversky`, or a sum of them."""
 
-    epochs: int = 20
+    epochs: int = 9
     """How often to go through the training images."""
-    batch_size: int = 16
+    batch_size: int = 8
     """Images per update, over all devices."""
-    optimizer: str = "adamw"
-    """`sgd`, `nesterov`, `momentum`, `rmsprop`, `adamw`, `lamb` or `lars`."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 0.5
     """The highest learning rate, reached after the warm-up."""
-    weight_decay: float = 0.05
-    """With `adamw`, a step shrinks kernels by this times the learning rate."""
+    weight_decay: float = 5e-4
+    """With `sgd`, a step shrinks kernels by this times the learning rate."""
 
     def options(self) -> dict[str, Any]:
         """Returns the options of the network that its weights do not show."""
@@ -81,6 +79,7 @@ PRESETS = {
         image_size=32,
         epochs=1,
         batch_size=8,
+        learning_rate=0.01,
         warmup_epochs=0.0,
     ),
 }

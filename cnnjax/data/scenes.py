@@ -4,7 +4,7 @@ Several handwritten digits of random size, place and colour lie on textured back
 and hide parts of each other. A still has the class of each pixel, an instance number
 per pixel, and boxes; a clip is labelled with how its digits move or with their number:
 
-- `scenes` (the first, in full `scenes/dense`): 64 pixels, digits on about 20 % of them;
+- `scenes` (the first, in full `scenes/dense`): 64 pixels, digits on about 18 % of them;
 - `scenes/sparse`: 64 pixels, one small digit on about 1 % of them;
 - `scenes/large`: 128 pixels, up to ten digits;
 - `scenes/clips`: 8 grey frames, in which all digits drift one way, which is the label;
