@@ -68,7 +68,7 @@ def main(config: Config) -> dict[str, list[float]]:
     for name in config.cases:
         runs = [run(name, seed, config) for seed in config.seeds]
         found[name] = [results["test_mean_iou"] for results in runs]
-        digits = [np.nanmean([*r["test_iou"].values()][1:]) for r in runs]
+        digits = [float(np.nanmean([*r["test_iou"].values()][1:])) for r in runs]
         table.add_row(
             name,
             f"{runs[0]['num_params']:,}",

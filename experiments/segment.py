@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 import rich.table
 import training
@@ -151,14 +152,17 @@ def report(
     labels = np.concatenate([batch["label"] for batch in prepared])
     names = source.class_names
     matrix = metrics.ConfusionMatrix.of(
-        labels, predictions, len(names), ignore_index=data.IGNORE_LABEL
+        jnp.asarray(labels),
+        jnp.asarray(predictions),
+        len(names),
+        ignore_index=data.IGNORE_LABEL,
     )
     results["test_iou"] = dict(zip(names, matrix.iou.tolist(), strict=True))
     results["test_dice"] = float(np.nanmean(matrix.dice))
     plots.learning_curves(run_dir / "curves.png", train.read_metrics(run_dir))
     plots.comparison(
         run_dir / "predictions.png",
-        [np.uint8(127.5 * (batch["image"][0] + 1)) for batch in prepared[:10]],
+        [(127.5 * (batch["image"][0] + 1)).astype(np.uint8) for batch in prepared[:10]],
         [*labels[:10]],
         [*predictions[:10]],
         len(names),

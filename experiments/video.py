@@ -65,7 +65,7 @@ PRESETS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Rearranged(Sequence[dict[str, Any]]):
+class Rearranged(Sequence[Any]):
     """Clips of which other frames, or the same in another order, are to be seen.
 
     Attributes:
@@ -79,7 +79,7 @@ class Rearranged(Sequence[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, index: Any) -> dict[str, Any]:
+    def __getitem__(self, index: Any) -> Any:
         example = self.examples[index]
         clip = np.asarray(example["video"])
         if self.frames == "shuffled":
@@ -107,10 +107,10 @@ def main(config: Config) -> dict[str, Any]:
     start = time.monotonic()
     config.check()
     training.join(config)
-    sources = config.load(data.load_clips)
-    seen = tuple(rearranged(source, config.frames) for source in sources)
-    num_frames, *_, channels = seen[0].image_shape
-    num_classes = len(seen[0].class_names)
+    *rest, test_source = config.load(data.load_clips)
+    training_source, validation_source = (rearranged(s, config.frames) for s in rest)
+    num_frames, *_, channels = training_source.image_shape
+    num_classes = len(training_source.class_names)
 
     def create_model(axis_name: str | None) -> nn.Module:
         model = config.create_model(num_classes=num_classes, axis_name=axis_name)
@@ -120,12 +120,16 @@ def main(config: Config) -> dict[str, Any]:
 
     task = training.Task(
         kind="video",
-        sources=seen,
+        sources=(
+            training_source,
+            validation_source,
+            rearranged(test_source, config.frames),
+        ),
         create_model=create_model,
         eval_step=train.eval_step,
         report=report,
         image_shape=(num_frames, config.image_size, config.image_size, channels),
-        controls={"shuffled": rearranged(sources[2], "shuffled")}
+        controls={"shuffled": rearranged(test_source, "shuffled")}
         if config.frames == "ordered"
         else {},
         saved=False,

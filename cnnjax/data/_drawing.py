@@ -70,8 +70,8 @@ def covered(cover: Float[np.ndarray, "s s"]) -> Bool[np.ndarray, "s s"]:
 def colour(
     rng: np.random.Generator, below: Float[np.ndarray, " c"]
 ) -> Float[np.ndarray, " c"]:
-    """Draws a colour whose grey is 0.25 to 0.6 above that of what lies below."""
-    shade = below.mean() + rng.uniform(0.25, 0.6)
+    """Draws a colour whose grey is 0.35 to 0.6 above that of what lies below."""
+    shade = below.mean() + rng.uniform(0.35, 0.6)
     tint = rng.uniform(-0.15, 0.15, len(below))
     return (shade + tint - tint.mean()).clip(0, 1)
 

@@ -32,7 +32,7 @@ from cnnjax.data.digits import SPLITS
 DIGITS = [str(digit) for digit in range(10)]
 MAX_OBJECTS = 10
 
-_VISIBLE = 0.8  # The least share of a digit that later ones leave to be seen.
+_VISIBLE = 0.9  # The least share of a digit that later ones leave to be seen.
 _TRIES = 100  # To find places for the digits of a still.
 
 
@@ -78,7 +78,7 @@ class Stills(tfds.core.BuilderConfig):
     ) -> dict[str, Any]:
         """Draws an image.
 
-        Digits lie on top of earlier ones, but leave four fifths of each to be seen.
+        Digits lie on top of earlier ones, but leave nine tenths of each to be seen.
 
         Returns:
           The image; the class per pixel, 0 for the background, else the digit + 1; the

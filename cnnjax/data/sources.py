@@ -34,7 +34,7 @@ class Source(abc.ABC):
 
     name: str
     examples: Sequence[Any] = dataclasses.field(repr=False)
-    image_shape: tuple[int | None, ...]
+    image_shape: tuple[Any, ...]
     class_names: Sequence[str]
     _decoded: dict[int, dict[str, Any]] = dataclasses.field(
         default_factory=dict, init=False, repr=False

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, Literal
 
+import flax.linen as nn
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array
@@ -188,7 +189,7 @@ class Recipe:
 
     def create_step(
         self,
-        model: Network,
+        model: nn.Module,
         tx: optax.GradientTransformation,
         *,
         num_classes: int,
@@ -197,7 +198,7 @@ class Recipe:
         """Returns the pure step (state, batch, key) -> (state, metrics).
 
         Args:
-          model: as `create_model` returns it.
+          model: as `create_model` returns it, or one made of it.
           tx: as `create_optimizer` returns it.
           num_classes: of the model.
           **options: more of `train.train_step`, e.g. `axis_name`.
