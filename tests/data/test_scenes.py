@@ -71,7 +71,7 @@ def test_all_classes_sizes_and_places_occur():
     assert labels.min() > 0.5 * labels.mean()
     boxes = np.array([[*thing["bbox"]] for thing in objects])
     heights = boxes[:, 2] - boxes[:, 0]
-    least, most = scenes.Stills().sides
+    least, most = scenes.Stills.sides
     assert heights.min() <= least / 64 and heights.max() >= (most - 1) / 64
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     assert (abs(centres.mean(axis=0) - 0.5) < 0.05).all()
