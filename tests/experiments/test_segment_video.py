@@ -45,6 +45,7 @@ def test_the_file_of_a_segmentation_run_holds_its_network(segmented):
     assert weights.class_names(path) == ["background", *"0123456789"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_only_evaluated(segmented):
     config, results = segmented
     again = segment.main(dataclasses.replace(config, resume=True))
@@ -73,7 +74,14 @@ def test_segment_refuses(scenes_dir, tmp_path, options, message):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("frames", ["ordered", "shuffled", "single"])
+@pytest.mark.parametrize(
+    "frames",
+    [
+        "ordered",
+        pytest.param("shuffled", marks=pytest.mark.slow),
+        pytest.param("single", marks=pytest.mark.slow),
+    ],
+)
 def test_video(scenes_dir, tmp_path, frames):
     config = smoke(video, tmp_path / "run", data_dir=scenes_dir, frames=frames)
     results = video.main(config)
@@ -106,6 +114,7 @@ def test_rearranged_clips(scenes_dir):
     assert (middle == clip[len(clip) // 2]).all()
 
 
+@pytest.mark.slow
 def test_compare_segmentation(scenes_dir, capsys):
     config = compare_segmentation.PRESETS["smoke"]
     config = dataclasses.replace(config, data_dir=scenes_dir)

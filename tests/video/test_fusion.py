@@ -248,6 +248,7 @@ FAMILIES = [family.rpartition(".")[2] for family in cnnjax.registry.FAMILIES]
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_first_of_every_family(family):
     model = next(iter(getattr(cnnjax.models, family).VARIANTS.values()))()
