@@ -53,12 +53,12 @@ PRESETS = {
     "default": Config(epochs=15),
     "smoke": Config(
         preset="smoke",
-        train_split="train[:32]",
-        validation_split="validation[:8]",
-        test_split="test[:12]",
+        train_split="train[:12]",
+        validation_split="validation[:3]",
+        test_split="test[:5]",
         image_size=16,
         epochs=1,
-        batch_size=8,
+        batch_size=4,
         warmup_epochs=0.0,
     ),
 }

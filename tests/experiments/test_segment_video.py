@@ -13,8 +13,7 @@ from cnnjax import errors, train, weights
 
 
 def smoke(experiment, run_dir, **options):
-    options |= {"run_dir": run_dir, "batch_size": 4}
-    return dataclasses.replace(experiment.PRESETS["smoke"], **options)
+    return dataclasses.replace(experiment.PRESETS["smoke"], run_dir=run_dir, **options)
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def test_a_step_learns_from_the_pixels_that_count(batch, state, step):
     )
     assert metrics["loss"] == pytest.approx(LOSS(logits, batch["label"]).mean())
     label = np.asarray(batch["label"])
-    hits = (np.argmax(logits, -1) == label)[label != IGNORED]
+    hits = (np.argmax(np.asarray(logits), -1) == label)[label != IGNORED]
     assert metrics["accuracy"] == pytest.approx(hits.mean())
     for _ in range(20):
         updated, metrics = step(updated, batch, KEY)
@@ -84,7 +84,8 @@ def test_evaluation_counts_pixels_of_the_images_that_count(batch, state):
         eval_pixels, PerPixel(), state, loss=LOSS, ignore_index=IGNORED
     )
     metrics, logits = jax.jit(evaluate)(batch)
-    label, predictions = np.asarray(batch["label"]), np.argmax(logits, axis=-1)
+    label = np.asarray(batch["label"])
+    predictions = np.argmax(np.asarray(logits), axis=-1)
     counted = (label != IGNORED) & np.asarray(batch["mask"])[:, None, None]
     hits = predictions[counted] == label[counted]
     assert metrics["accuracy"].compute() == pytest.approx(hits.mean())

@@ -12,6 +12,10 @@ import cnnjax
 from cnnjax import video
 
 
+# Compiling them takes minutes; `test_segment_video.py` trains one by default.
+pytestmark = pytest.mark.slow
+
+
 FRAMES = 4
 TINY = cnnjax.create("resnet20_cifar", depths=(1, 1), num_classes=3)
 FUSIONS = {
