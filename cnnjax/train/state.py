@@ -40,7 +40,7 @@ def init_state(
     model: nn.Module,
     tx: optax.GradientTransformation,
     key: Array,
-    image: Float[Array, "n h w c"],
+    image: Float[Array, "n *thw c"],
     *,
     ema: bool = False,
     loss_scale: bool = False,
