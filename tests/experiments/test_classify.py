@@ -433,7 +433,8 @@ def test_help_is_quick_and_complete():
     command = [sys.executable, str(SCRIPT), "--help"]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     after = os.times()  # Work, not waiting: other tests may run at the same time.
-    assert after.children_user - before.children_user < 3
+    # Under 2 s on most machines; 3.7 s on one of half their speed.
+    assert after.children_user - before.children_user < 6
     for name in vars(classify.PRESETS["default"]):
         assert f"--{name.replace('_', '-')}" in shown
 
