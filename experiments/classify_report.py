@@ -10,15 +10,24 @@ import training
 from cnnjax import data, train
 
 
-def draw(run_dir: Path, source: data.ImageSource, predictions: np.ndarray) -> None:
-    """Draws the learning curves, the confusion matrix and the mistakes."""
+def draw_classes(run_dir: Path, source: data.Source, predictions: np.ndarray) -> Any:
+    """Draws the learning curves and the confusion matrix; returns the true classes."""
     from cnnjax import plots  # Matplotlib takes a second to load.
 
-    names = source.class_names
     labels = np.array([example["label"] for example in source])
-    wrong = np.flatnonzero(predictions != labels).tolist()
     plots.learning_curves(run_dir / "curves.png", train.read_metrics(run_dir))
-    plots.confusion_matrix(run_dir / "confusion.png", labels, predictions, names)
+    plots.confusion_matrix(
+        run_dir / "confusion.png", labels, predictions, source.class_names
+    )
+    return labels
+
+
+def draw(run_dir: Path, source: data.ImageSource, predictions: np.ndarray) -> None:
+    """Draws the learning curves, the confusion matrix and the mistakes."""
+    from cnnjax import plots
+
+    names, labels = source.class_names, draw_classes(run_dir, source, predictions)
+    wrong = np.flatnonzero(predictions != labels).tolist()
     plots.misclassified(
         run_dir / "misclassified.png",
         [source[i]["image"] for i in wrong[:64]],
@@ -30,11 +39,11 @@ def draw(run_dir: Path, source: data.ImageSource, predictions: np.ndarray) -> No
 def report(
     run_dir: Path,
     source: data.ImageSource,
-    predictions: np.ndarray,
+    tested: train.Evaluation,
     results: dict[str, Any],
 ) -> rich.table.Table:
     """Draws the pictures; returns the last thing that a run prints."""
-    draw(run_dir, source, predictions)
+    draw(run_dir, source, tested.predictions)
     wrong = round((1 - results["test_accuracy"]) * results["test_images"])
     scores = {
         "test accuracy": f"{results['test_accuracy']:.2%}",

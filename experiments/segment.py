@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 import numpy as np
 import rich.table
 import training
 from jaxtyping import Array
 
-from cnnjax import cli, data, errors, losses, metrics, segmentation, train
+from cnnjax import cli, data, errors, losses, segmentation, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,35 +135,27 @@ def report(
     config: Config,
     run_dir: Path,
     source: data.SegmentationSource,
-    predictions: np.ndarray,
+    tested: train.Evaluation,
     results: dict[str, Any],
 ) -> rich.table.Table:
     """Draws the curves and some images; returns the last thing that a run prints."""
     from cnnjax import plots  # Matplotlib takes a second to load.
 
-    side = config.eval_size or config.image_size
-    prepared = [
-        batch
-        for batch in data.eval_batches(
-            source, batch_size=1, image_size=side, crop=config.eval_crop
-        )
-    ]
-    labels = np.concatenate([batch["label"] for batch in prepared])
-    names = source.class_names
-    matrix = metrics.ConfusionMatrix.of(
-        jnp.asarray(labels),
-        jnp.asarray(predictions),
-        len(names),
-        ignore_index=data.IGNORE_LABEL,
-    )
+    names, matrix = source.class_names, tested.metrics["mean_iou"]
     results["test_iou"] = dict(zip(names, matrix.iou.tolist(), strict=True))
     results["test_dice"] = float(np.nanmean(matrix.dice))
+    side = config.eval_size or config.image_size
+    batches = data.eval_batches(
+        source, batch_size=10, image_size=side, crop=config.eval_crop
+    )
+    shown = next(iter(batches))
+    real = shown["mask"]
     plots.learning_curves(run_dir / "curves.png", train.read_metrics(run_dir))
     plots.comparison(
         run_dir / "predictions.png",
-        [(127.5 * (batch["image"][0] + 1)).astype(np.uint8) for batch in prepared[:10]],
-        [*labels[:10]],
-        [*predictions[:10]],
+        [*(127.5 * (shown["image"][real] + 1)).astype(np.uint8)],
+        [*shown["label"][real]],
+        [*tested.predictions[: real.sum()]],
         len(names),
         data.IGNORE_LABEL,
     )

@@ -75,8 +75,8 @@ class Task:
       sources: to train on, to validate with, to test with.
       create_model: (axis_name) -> the network; the axis is None for one device's.
       eval_step: (model, state, batch) -> (metrics, logits), with an `axis_name`.
-      report: (run_dir, source, predictions, results) -> what to print at last. It draws
-        pictures into the folder.
+      report: (run_dir, source, evaluation, results) -> what to print at last. It draws
+        pictures into the folder, and may add to the results.
       score: the metric that says which checkpoint is the best.
       image_shape: of what the network takes (default: square images with the channels
         of the source's).
@@ -164,7 +164,7 @@ def run(config: TrainingConfig, task: Task, start: float) -> dict[str, Any]:
     student = task.create_model(None)
     eval_step = strategy.compile_evaluation(functools.partial(task.eval_step, student))
 
-    def evaluate(source: data.Source, state: train.TrainState):
+    def evaluate(source: data.Source, state: train.TrainState) -> train.Evaluation:
         held_out = data.eval_batches(
             source,
             image_size=config.eval_size or side,
@@ -234,7 +234,7 @@ def run(config: TrainingConfig, task: Task, start: float) -> dict[str, Any]:
                 num_steps=num_steps,
                 steps_per_epoch=steps_per_epoch,
                 schedule=schedule,
-                evaluate=lambda state: evaluate(validation_source, state)[0],
+                evaluate=lambda state: evaluate(validation_source, state).numbers,
                 checkpointer=checkpointer,
                 document=lambda: {
                     "config": settings,
@@ -254,17 +254,17 @@ def run(config: TrainingConfig, task: Task, start: float) -> dict[str, Any]:
             restored = checkpointer.restore(state, checkpointer.best_step())
             state = restored[0] if restored else state
 
-    metrics, predictions = evaluate(test_source, state)
+    tested = evaluate(test_source, state)
     speed = log.speed()
     finished = run_dir / "results.json"
     if not speed and finished.exists():  # A run that had been finished before.
         speed = json.loads(finished.read_text())["speed"]
     variables = parallel.replicate(student_of(state), strategy.mesh)
     results = {
-        **{f"test_{name}": value for name, value in metrics.items()},
+        **{f"test_{name}": value for name, value in tested.numbers.items()},
         "test_images": len(test_source),
         **{
-            f"{name}_{task.score}": evaluate(source, state)[0][task.score]
+            f"{name}_{task.score}": evaluate(source, state).numbers[task.score]
             for name, source in {
                 "validation": validation_source,
                 **task.controls,
@@ -285,8 +285,8 @@ def run(config: TrainingConfig, task: Task, start: float) -> dict[str, Any]:
         if task.saved:
             names = train_source.class_names
             save(config, variables, names, run_dir / "model.safetensors")
-        predictions = predictions[: len(test_source)]
-        said = task.report(run_dir, test_source, predictions, results)
+        tested = tested._replace(predictions=tested.predictions[: len(test_source)])
+        said = task.report(run_dir, test_source, tested, results)
         train.write_json(run_dir / "results.json", results)
         console.print(said)
     return results

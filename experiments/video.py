@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import classify_report
 import flax.linen as nn
 import numpy as np
 import rich.table
@@ -159,17 +160,11 @@ def fused(fusion: str, model: models.Classifier, num_frames: int) -> nn.Module:
 def report(
     run_dir: Path,
     source: data.ClipSource,
-    predictions: np.ndarray,
+    tested: train.Evaluation,
     results: dict[str, Any],
 ) -> rich.table.Table:
     """Draws the curves and the confusion matrix; returns what a run prints at last."""
-    from cnnjax import plots  # Matplotlib takes a second to load.
-
-    labels = np.array([example["label"] for example in source])
-    plots.learning_curves(run_dir / "curves.png", train.read_metrics(run_dir))
-    plots.confusion_matrix(
-        run_dir / "confusion.png", labels, predictions, source.class_names
-    )
+    classify_report.draw_classes(run_dir, source, tested.predictions)
     scores = {"test accuracy": f"{results['test_accuracy']:.2%}"}
     if "shuffled_accuracy" in results:
         scores["with shuffled frames"] = f"{results['shuffled_accuracy']:.2%}"

@@ -33,9 +33,9 @@ class Segmenter(Network):
         """Pixels from one place to the next of its coarsest map.
 
         Networks are equivariant to shifts by its multiples, and some take no images
-        but those whose sides are multiples of it.
+        but those whose sides are multiples of it. It is 1 where nothing subsamples.
         """
-        raise NotImplementedError
+        return 1
 
     @property
     def margin(self) -> int:

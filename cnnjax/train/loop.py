@@ -4,7 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -160,9 +160,27 @@ def fit(
     return strategy.gather(state)
 
 
+class Evaluation(NamedTuple):
+    """What a split has been found to be.
+
+    Attributes:
+      metrics: those of the whole split, as `cnnjax.metrics` has them.
+      predictions: the class with the largest logit of each image (or pixel), those of
+        the last batch's padding included.
+    """
+
+    metrics: dict[str, Any]
+    predictions: np.ndarray
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The metrics as a log has them."""
+        return {name: metric.compute() for name, metric in self.metrics.items()}
+
+
 def run_eval(
     eval_step: EvalStep, state: TrainState, batches: Iterable[Any], mesh: Mesh
-) -> tuple[dict[str, float], np.ndarray]:
+) -> Evaluation:
     """Goes through a split once.
 
     Args:
@@ -171,10 +189,6 @@ def run_eval(
       state: the state to evaluate.
       batches: as `cnnjax.data.eval_batches` yields them.
       mesh: the devices that share each batch.
-
-    Returns:
-      The metrics of the whole split; and the class with the largest logit of each
-      image (or pixel), those of the last batch's padding included.
     """
     totals: dict[str, Any] = {}
     predictions = []
@@ -182,5 +196,4 @@ def run_eval(
         metrics, batch_logits = eval_step(state, parallel.shard_batch(batch, mesh))
         totals = {k: totals[k] + m for k, m in metrics.items()} if totals else metrics
         predictions.append(np.argmax(batch_logits, axis=-1))
-    metrics = {name: metric.compute() for name, metric in totals.items()}
-    return metrics, np.concatenate(predictions)
+    return Evaluation(totals, np.concatenate(predictions))

@@ -119,6 +119,19 @@ def test_the_log_says_what_the_host_waited_for(run, tmp_path):
         assert 0 < record["images_per_second"] <= 4 / 0.02
 
 
+def test_a_step_waits_for_the_one_before_where_devices_share_threads(
+    run, tmp_path, monkeypatch
+):
+    waited = []
+    monkeypatch.setattr(jax, "block_until_ready", waited.append)
+    run()
+    assert len(waited) == NUM_STEPS
+    (tmp_path / "checkpoints").rename(tmp_path / "aside")
+    monkeypatch.setattr(parallel.Strategy, "shares_threads", False)
+    run()
+    assert len(waited) == NUM_STEPS
+
+
 def test_early_stopping(run, tmp_path):
     """After two evaluations that are no better; a resumed run does not go on."""
     accuracies = iter([0.5, 0.5, 0.5])

@@ -35,7 +35,7 @@ def test_equals_the_reference(golden):
     error = np.abs(logits - arrays["output"]).max() / np.std(arrays["output"])
     # Measured: up to 7e-6 on one processor, 1.001e-5 (VGG-11) on another, which sums in
     # another order. The files themselves ask for 1e-3.
-    assert error < 2e-5, error
+    assert error < 1.1e-5, error
     assert sum(a.size for a in jax.tree.leaves(variables["params"])) == arrays["params"]
 
 

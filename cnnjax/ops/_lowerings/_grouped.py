@@ -34,6 +34,6 @@ GROUPED = Lowering(
         and spec.lhs_dilation == (1, 1)
     ),
     conv=_conv,
-    # cuDNN's grouped 1x1 take up to four times as long (`docs/gpu.md`); its 3x3 do not.
+    # cuDNN's grouped 1x1 take longer (`docs/gpu.md`); its grouped 3x3 do not.
     on_cuda=lambda spec: spec.kernel_shape[:2] == (1, 1),
 )
