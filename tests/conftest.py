@@ -28,6 +28,14 @@ def quick_compilation(request):
     jax.config.update("jax_disable_most_optimizations", not optimised)
 
 
+@pytest.fixture
+def unchecked_shapes():
+    """Leaves shapes unchecked, as users do: it takes as long as tracing."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
     """Compiles each program once for all tests and for the processes they start."""

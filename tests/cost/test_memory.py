@@ -27,6 +27,7 @@ def test_peak_memory():
     assert cost.analyze(kept, (4, 4), (4, 4)).peak_memory_bytes == 4 * 2 * 16
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_rematerialised_training_takes_less_memory():
     def peak(**options):
         model = cnnjax.create("resnet56_cifar", **options)
@@ -36,6 +37,7 @@ def test_rematerialised_training_takes_less_memory():
     assert 3 * peak(remat=True) < peak()
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     "name, options, size",
     [("efficientnet_b7", {}, 600), ("resnet1202_cifar", {"scan": True}, 32)],

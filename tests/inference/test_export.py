@@ -126,7 +126,7 @@ def test_half_precision_survives(tmp_path):
     "name, side, options",
     [
         ("resnet20_cifar", 8, {"scan": True}),
-        ("shufflenet_v2_x0_5", 32, {}),
+        pytest.param("shufflenet_v2_x0_5", 32, {}, marks=pytest.mark.slow),
         pytest.param("resnet18", 32, {"deformable_blocks": 1}, marks=pytest.mark.slow),
         pytest.param("swin_t", 64, {}, marks=pytest.mark.slow),
         pytest.param("vgg11_bn", 32, {}, marks=pytest.mark.slow),

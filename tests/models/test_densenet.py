@@ -19,6 +19,7 @@ def size(tree):
     return sum(a.size for a in jax.tree.leaves(tree) if hasattr(a, "size"))
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     ("model", "growth_rate", "depth", "millions"),
     [(basic, 12, 12, 1.0), (CifarDenseNet, 12, 16, 0.8)],

@@ -44,7 +44,7 @@ def test_dilated_blocks_compute_the_same_at_more_places(plain, output_stride):
         np.testing.assert_allclose(found[:, ::step, ::step], expected, atol=tolerance)
 
 
-@pytest.mark.parametrize("output_stride", [8, 32])
+@pytest.mark.parametrize("output_stride", [8, pytest.param(32, marks=pytest.mark.slow)])
 def test_deformable_blocks_begin_as_plain_ones(plain, output_stride):
     """Also where they are dilated; only the last n blocks have offsets."""
     block, variables, images, _ = plain

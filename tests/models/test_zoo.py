@@ -1,13 +1,13 @@
 """What holds for every architecture; `families/` has counts and tiny instances."""
 
 import functools
-import importlib
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from families import FAMILIES, NUM_PARAMS, TINY, family_of
 
 import cnnjax
 from cnnjax import registry
@@ -16,21 +16,11 @@ from cnnjax.models._stages import StagedClassifier
 from cnnjax.segmentation import BackboneSegmenter
 
 
-FAMILIES = {
-    name.rpartition(".")[2]: importlib.import_module(
-        f"families.{name.rpartition('.')[2]}"
-    )
-    for name in registry.FAMILIES
-}
-NUM_PARAMS = {
-    name: count for f in FAMILIES.values() for name, count in f.NUM_PARAMS.items()
-}
-TINY = {
-    f"{family}-{name}": (model, module.STRIDES)
-    for family, module in FAMILIES.items()
-    for name, model in module.TINY.items()
-}
-every_tiny = pytest.mark.parametrize(("model", "strides"), TINY.values(), ids=TINY)
+every_tiny = pytest.mark.parametrize("model", TINY.values(), ids=TINY)
+# Their gradients take longest to compile.
+FIRST = {f"{family}-{next(iter(module.TINY))}" for family, module in FAMILIES.items()}
+QUICK = FIRST - {"swin-padded", "deeplabv3plus-dilated", "densenet-bottleneck"}
+QUICK -= {"efficientnet_v2-blocks", "efficientnet_lite-blocks", "mobilenet_v3-blocks"}
 
 
 def images(model, n=2):
@@ -75,6 +65,7 @@ def test_has_a_paper(name):
     assert registry.paper(name).url.startswith("https://")
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("name", NUM_PARAMS)
 def test_num_params(name):
     model = cnnjax.create(name)
@@ -88,8 +79,9 @@ def test_num_params(name):
     assert sum(a.size for a in params) == NUM_PARAMS[name]
 
 
-@every_tiny
-def test_endpoints(model, strides):
+@pytest.mark.parametrize("name", TINY)
+def test_endpoints(name):
+    model, strides = TINY[name], family_of(name).STRIDES
     (logits, out), _ = shapes(model)
     for name, stride in strides.items():
         side = -(-model.image_size // stride)
@@ -99,7 +91,7 @@ def test_endpoints(model, strides):
 
 
 @every_tiny
-def test_no_classes_leave_the_head_out(model, strides):
+def test_no_classes_leave_the_head_out(model):
     (features, out), variables = shapes(model.clone(num_classes=None))
     assert "logits" not in out
     assert "head" not in variables["params"]
@@ -107,7 +99,7 @@ def test_no_classes_leave_the_head_out(model, strides):
 
 
 @every_tiny
-def test_bfloat16_computes_with_float32_parameters(model, strides):
+def test_bfloat16_computes_with_float32_parameters(model):
     (logits, _), variables = shapes(model.clone(dtype=jnp.bfloat16))
     assert logits.dtype == jnp.bfloat16
     assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(variables))
@@ -116,14 +108,14 @@ def test_bfloat16_computes_with_float32_parameters(model, strides):
 
 
 @every_tiny
-def test_any_number_of_channels(model, strides):
+def test_any_number_of_channels(model):
     shape = (1, model.image_size, model.image_size, 5)
     image = jax.ShapeDtypeStruct(shape, jnp.float32)
     jax.eval_shape(model.init, jax.random.key(0), image)
 
 
 @every_tiny
-def test_takes_its_convolution_as_a_function(model, strides):
+def test_takes_its_convolution_as_a_function(model):
     called = []
 
     def convolution(*arguments, **options):
@@ -134,11 +126,17 @@ def test_takes_its_convolution_as_a_function(model, strides):
     assert called
 
 
-@every_tiny
-def test_training(model, strides):
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in TINY
+    ],
+)
+def test_training(name):
     """The gradient reaches every parameter; training differs from inference."""
     # It compiles faster; that ours has the same gradients is tested with it.
-    model = model.clone(conv_general_dilated=jax.lax.conv_general_dilated)
+    model = TINY[name].clone(conv_general_dilated=jax.lax.conv_general_dilated)
     variables = noise(model)
     statistics = {k: v for k, v in variables.items() if k != "params"}
 
@@ -154,8 +152,8 @@ def test_training(model, strides):
 
     @jax.jit
     def both(params):
-        gradient = jax.grad(lambda p: loss(p, False)[0])(params)
-        return gradient, loss(params, False)[1], loss(params, True)[1]
+        gradient, inference = jax.grad(loss, has_aux=True)(params, False)
+        return gradient, inference, loss(params, True)[1]
 
     gradients, (inference, same), (training, updated) = both(variables["params"])
     for path, g in jax.tree.leaves_with_path(gradients):
