@@ -19,14 +19,14 @@ def arguments(data_dir, run_dir, *more):
     return [*map(str, options), *more]
 
 
-def start(data_dir, run_dir, *more, devices=2):
+def start(data_dir, run_dir, *more, devices=2, optimised=False):
     """Starts a run as a user would, in a process of its own.
 
     Its output goes into a file: a pipe that nobody empties would stop the run.
     """
     command = [sys.executable, str(SCRIPT), *arguments(data_dir, run_dir, *more)]
     path = Path(run_dir).with_suffix(".log")
-    environment = os.environ | UNOPTIMISED
+    environment = os.environ | ({} if optimised else UNOPTIMISED)
     environment |= {"PYTHONUNBUFFERED": "1", "JAX_NUM_CPU_DEVICES": str(devices)}
     with path.open("w") as log:
         process = subprocess.Popen(

@@ -16,10 +16,10 @@ from cnnjax import train
 from runs import finish, results, start, wait_until
 
 
-def start_two(data_dir, run_dir, *more, last=()):
+def start_two(data_dir, run_dir, *more, last=(), **options):
     """Starts a run of two processes with two devices each; the first one logs.
 
-    The second has more arguments, `last`.
+    The second has more arguments, `last`; `options` are those of `start`.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -28,7 +28,16 @@ def start_two(data_dir, run_dir, *more, last=()):
     folders = run_dir, run_dir.with_name(f"{run_dir.name}-too")
     folders[1].symlink_to(run_dir)  # So that each has a log of its own.
     return [
-        start(data_dir, folder, *together, "--process-id", str(i), *more, *extra)
+        start(
+            data_dir,
+            folder,
+            *together,
+            "--process-id",
+            str(i),
+            *more,
+            *extra,
+            **options,
+        )
         for i, (folder, extra) in enumerate(zip(folders, ((), last), strict=True))
     ]
 
@@ -44,18 +53,28 @@ def final_params(run_dir):
     return state.params
 
 
-@pytest.mark.parametrize("devices", [1, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module")
+def optimised_run(data_dir, tmp_path_factory):
+    """The folder of a run compiled as for users: others round farther apart."""
+    run_dir = tmp_path_factory.mktemp("runs") / "optimised"
+    finish(start(data_dir, run_dir, optimised=True))
+    return run_dir
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 8])
 def test_a_run_goes_on_with_another_number_of_devices(
-    smoke_run, data_dir, tmp_path, devices
+    optimised_run, data_dir, tmp_path, devices
 ):
     run_dir = tmp_path / "run"
-    shutil.copytree(smoke_run[0], run_dir)
+    shutil.copytree(optimised_run, run_dir)
     shutil.rmtree(run_dir / "checkpoints" / "8")
-    output = finish(start(data_dir, run_dir, "--resume", devices=devices))
+    again = start(data_dir, run_dir, "--resume", devices=devices, optimised=True)
+    output = finish(again)
     assert "the run continues at step 4 of 8" in output
     assert results(run_dir)["device"].startswith(f"{devices} x")
     chex.assert_trees_all_close(
-        final_params(run_dir), final_params(smoke_run[0]), atol=1e-5, rtol=0
+        final_params(run_dir), final_params(optimised_run), atol=1e-5, rtol=0
     )
 
 
@@ -112,13 +131,16 @@ def test_an_error_of_one_process_ends_all(data_dir, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_another_number_of_processes(smoke_run, data_dir, tmp_path):
+def test_a_run_goes_on_with_another_number_of_processes(
+    optimised_run, data_dir, tmp_path
+):
     run_dir = tmp_path / "run"
-    shutil.copytree(smoke_run[0], run_dir)
+    shutil.copytree(optimised_run, run_dir)
     shutil.rmtree(run_dir / "checkpoints" / "8")
-    output, _ = [finish(run) for run in start_two(data_dir, run_dir, "--resume")]
+    runs = start_two(data_dir, run_dir, "--resume", optimised=True)
+    output, _ = [finish(run) for run in runs]
     assert "the run continues at step 4 of 8" in output
     assert results(run_dir)["device"].startswith("4 x")
     chex.assert_trees_all_close(
-        final_params(run_dir), final_params(smoke_run[0]), atol=1e-5, rtol=0
+        final_params(run_dir), final_params(optimised_run), atol=1e-5, rtol=0
     )
