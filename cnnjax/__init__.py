@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cnnjax import cli as cli
     from cnnjax import cost as cost
     from cnnjax import data as data
+    from cnnjax import detection as detection
     from cnnjax import inference as inference
     from cnnjax import losses as losses
     from cnnjax import metrics as metrics
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = "cli cost data inference losses metrics models nn ops plots recipes".split()
-_ROOMS += ["segmentation", "train", "video", "weights"]
+_ROOMS = "cli cost data detection inference losses metrics models nn ops plots".split()
+_ROOMS += ["recipes", "segmentation", "train", "video", "weights"]
 
 
 def __getattr__(name: str):

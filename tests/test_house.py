@@ -14,9 +14,9 @@ PACKAGE = Path(cnnjax.__file__).parent
 
 # What each room may import of cnnjax, besides itself and `errors`.
 ALLOWED = {
-    "__init__": {"registry", "cli", "cost", "data", "losses", "metrics", "models", "nn"}
-    | {"ops", "inference", "plots", "recipes", "segmentation", "train", "video"}
-    | {"weights"},
+    "__init__": {"registry", "cli", "cost", "data", "detection", "losses", "metrics"}
+    | {"ops", "inference", "models", "nn", "plots", "recipes", "segmentation"}
+    | {"train", "video", "weights"},
     "__main__": {"cli"},
     "errors": set(),
     "trees": set(),
@@ -24,6 +24,7 @@ ALLOWED = {
     "nn": {"ops"},
     "models": {"nn", "ops"},
     "segmentation": {"models", "nn", "ops"},
+    "detection": {"ops"},
     "video": {"models", "nn", "ops", "trees"},
     "registry": {"models", "segmentation"},
     "weights": {"models", "registry", "trees"},

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import benchmark_detection
 import benchmark_models
 import benchmark_ops
 import benchmark_train
@@ -26,7 +27,7 @@ SMOKED = {"benchmark_ops", "classify", "cross_validate", "digits_svc"}
 SMOKED |= {"catalogue", "compile_depth", "cost_tables", "receptive_field"}
 SMOKED |= {"benchmark_train", "peak_memory", "aot_tpu"}
 SMOKED |= {"environment_settings", "time_to_accuracy", "storage", "benchmark_models"}
-SMOKED |= {"segment", "video", "compare_segmentation"}
+SMOKED |= {"segment", "video", "compare_segmentation", "benchmark_detection"}
 
 
 def smoke(experiment, data_dir):
@@ -60,6 +61,12 @@ def test_benchmark_ops(tmp_path, capsys):
     assert table in capsys.readouterr().out
     with Image.open(tmp_path / "benchmark_ops.png") as picture:
         assert len(picture.getcolors(10**6)) > 100
+
+
+def test_benchmark_detection(capsys):
+    timed = benchmark_detection.main(benchmark_detection.PRESETS["smoke"])
+    assert {len(timed), *(t["cnnjax"] > 0 for t in timed.values())} == {6, True}
+    assert "| NMS, 500 boxes apart |" in capsys.readouterr().out
 
 
 @pytest.mark.slow

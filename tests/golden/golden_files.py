@@ -31,7 +31,7 @@ def fill(name: str, shape: tuple[int, ...], gain: float) -> np.ndarray:
 
 def arrays(name: str) -> dict[str, np.ndarray]:
     """Returns what is in a model's golden file."""
-    with np.load(Path(__file__).with_name(f"{name}.npz")) as file:
+    with np.load(Path(__file__).parent / f"{name}.npz") as file:
         return dict(file)
 
 

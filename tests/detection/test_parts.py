@@ -1,0 +1,86 @@
+"""Anchors are the reference's; coding can be undone; each anchor has its object."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from golden_files import arrays
+
+from cnnjax import detection, ops
+
+
+def halved(rows, columns, strides):
+    return [(-(-rows // s), -(-columns // s)) for s in strides]
+
+
+OCTAVES = [
+    [size, int(size * 2 ** (1 / 3)), int(size * 2 ** (2 / 3))]
+    for size in (32, 64, 128, 256, 512)
+]
+ANCHORS = {
+    "retinanet_resnet50_fpn-128x160": lambda: detection.grid_anchors(
+        (128, 160), halved(128, 160, (8, 16, 32, 64, 128)), OCTAVES
+    ),
+    "fasterrcnn_resnet50_fpn-128x160": lambda: detection.grid_anchors(
+        (128, 160),
+        halved(128, 160, (4, 8, 16, 32, 64)),
+        [[32], [64], [128], [256], [512]],
+    ),
+    "ssd300_vgg16-300x300": lambda: detection.ssd_anchors(
+        (300, 300), [(n, n) for n in (38, 19, 10, 5, 3, 1)]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANCHORS)
+def test_anchors_are_the_references(name):
+    golden = arrays(f"detection/torchvision-{name}")
+    anchors = ANCHORS[name]()
+    assert anchors.dtype == np.float32 and len(anchors) == golden["n_anchors"]
+    np.testing.assert_allclose(anchors[::53], golden["anchors_every_53rd"], atol=1e-4)
+
+
+def test_each_map_has_its_sizes():
+    with pytest.raises(ValueError, match="shorter"):
+        detection.grid_anchors((8, 8), [(4, 4), (2, 2)], [[3]])
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0, 1.0), (10.0, 10.0, 5.0, 5.0)])
+def test_coding_can_be_undone(weights):
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, 50, (2, 20, 2))
+    pairs = np.concatenate([corner, corner + rng.uniform(3, 40, (2, 20, 2))], 2)
+    boxes, anchors = jnp.asarray(pairs, jnp.float32)
+    deltas = detection.encode_boxes(boxes, anchors, weights)
+    # A pixel to the right, of an anchor 10 pixels wide, is a tenth.
+    one = jnp.asarray([[0.0, 0, 10, 10]])
+    moved = detection.encode_boxes(one + jnp.asarray([[1.0, 0, 1, 0]]), one, weights)
+    np.testing.assert_allclose(moved, [[weights[0] / 10, 0, 0, 0]], atol=1e-5)
+    back = detection.decode_boxes(deltas, anchors, weights)
+    np.testing.assert_allclose(back, boxes, rtol=1e-4, atol=1e-4)
+
+
+def test_sides_stay_finite():
+    deltas = jnp.asarray([[0.0, 0, 1e4, 1e4]])
+    boxes = detection.decode_boxes(deltas, jnp.asarray([[0.0, 0, 16, 16]]))
+    assert ops.box_area(boxes)[0] == pytest.approx(1000**2, rel=1e-4)
+
+
+def test_anchors_have_their_objects():
+    overlaps = jnp.asarray(
+        [
+            [0.8, 0.45, 0.1, 0.2, 0.8],
+            [0.1, 0.30, 0.3, 0.3, 0.9],
+            [0.9, 0.90, 0.9, 0.9, 0.9],  # Padding.
+        ]
+    )
+    valid = jnp.asarray([True, True, False])
+    match = jax.jit(detection.match_anchors, static_argnums=(2, 3, 4))
+    none, between = detection.NO_OBJECT, detection.BETWEEN
+    found = match(overlaps, valid, 0.5, 0.4)
+    assert found.tolist() == [0, between, none, none, 1]
+    # Object 1 overlaps no anchor by 0.5 but the last; without it, two by 0.3.
+    found = match(overlaps[:, :4], valid, 0.5, 0.4, True)
+    assert found.tolist() == [0, 0, 1, 1]
+    nobody = match(overlaps, jnp.zeros(3, bool), 0.5, 0.4, True)
+    assert set(nobody.tolist()) == {none}
