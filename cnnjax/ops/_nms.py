@@ -5,9 +5,6 @@ box is no candidate if a coordinate is NaN, or if its score is NaN or -inf: so -
 marks rows that hold no box. Boxes without an area, and infinite ones, overlap nothing.
 """
 
-import functools
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -15,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from cnnjax.ops._boxes import box_area, check_boxes, iou
 from cnnjax.ops._check import check, integer
+from cnnjax.ops._named import named
 from cnnjax.ops._spec import AnyArray
 
 
@@ -69,11 +67,10 @@ def batched_nms(
         f"classes must be integers {scores.shape}, not {classes.dtype} {classes.shape}",
     )
     check(0 <= iou_threshold <= 1, f"iou_threshold must be in [0, 1]: {iou_threshold}")
-    most = integer(max_outputs, "max_outputs")
     return _nms(
         *map(jnp.asarray, (boxes_xyxy, scores, classes)),
-        threshold=_not_above(float(iou_threshold)),
-        most=most,
+        iou_threshold=_not_above(float(iou_threshold)),
+        max_outputs=integer(max_outputs, "max_outputs"),
     )
 
 
@@ -98,8 +95,9 @@ def candidates(boxes: Array, scores: Array) -> Array:
     return ~jnp.isnan(boxes).any(1) & ~jnp.isnan(scores) & (scores > -jnp.inf)
 
 
-@functools.partial(jax.jit, static_argnames=("threshold", "most"))
-def _nms(boxes, scores, classes, *, threshold, most):
+@named
+def _nms(boxes, scores, classes, *, iou_threshold, max_outputs):
+    most = max_outputs
     there = candidates(boxes, scores)
     order = jnp.argsort(-jnp.where(there, scores, -jnp.inf), stable=True)
     count = there.sum()
@@ -112,7 +110,7 @@ def _nms(boxes, scores, classes, *, threshold, most):
         (a, of_a), (b, of_b) = one, other
         a, b = a[:, None], b[None]
         shared, _ = iou(a, b, box_area(a), box_area(b))
-        return (shared > threshold) & (of_a[:, None] == of_b[None])
+        return (shared > iou_threshold) & (of_a[:, None] == of_b[None])
 
     def look(state):
         at, kept, indices, number = state
@@ -186,7 +184,19 @@ def soft_nms(
     """
     _check(boxes_xyxy, scores)
     check(sigma > 0, f"sigma must be positive, not {sigma}")
-    boxes, scores = jnp.asarray(boxes_xyxy), jnp.asarray(scores)
+    return _soft_nms(
+        *map(jnp.asarray, (boxes_xyxy, scores)),
+        max_outputs=integer(max_outputs, "max_outputs"),
+        sigma=float(sigma),
+        score_threshold=float(score_threshold),
+    )
+
+
+@named
+def _soft_nms(boxes, scores, *, max_outputs, sigma, score_threshold):
+    if not len(scores):
+        none = jnp.zeros(max_outputs)
+        return none.astype(jnp.int32) - 1, none.astype(scores.dtype), none > 0
     scores = jnp.where(candidates(boxes, scores), scores, -jnp.inf)
     areas = box_area(boxes)
 
@@ -200,9 +210,6 @@ def soft_nms(
         )
         return lowered.at[best].set(-jnp.inf), (best, score)
 
-    most = integer(max_outputs, "max_outputs")
-    if not len(scores):
-        return -jnp.ones(most, jnp.int32), jnp.zeros(most), jnp.zeros(most, bool)
-    _, (indices, found) = lax.scan(take, scores, None, length=most)
+    _, (indices, found) = lax.scan(take, scores, None, length=max_outputs)
     valid = found >= score_threshold
     return jnp.where(valid, indices, -1), jnp.where(valid, found, 0), valid

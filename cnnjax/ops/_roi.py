@@ -5,22 +5,13 @@ another size, which `spatial_scale` takes to those of the maps. Where the channe
 position-sensitive, [c, oh, ow] on the last axis, each bin looks at its own c.
 """
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
 from cnnjax.ops._check import Ints, check, check_floating, check_pixels, integer, pair
+from cnnjax.ops._named import named
 from cnnjax.ops._spec import AnyArray, accumulator
-
-
-class _Regions(NamedTuple):
-    """Of k regions: the image of each [k], and its first row and column, and size."""
-
-    image: Array
-    start: Array  # [k, 2]
-    size: Array  # [k, 2]
 
 
 def roi_align(
@@ -51,12 +42,15 @@ def roi_align(
 
     Source: He et al., 2017, https://arxiv.org/abs/1703.06870.
     """
-    bins = _check(x, rois, output_size)
-    regions = _regions(x, rois, spatial_scale, 0.5 if aligned else 0.0)
-    if not aligned:
-        regions = regions._replace(size=jnp.maximum(regions.size, 1))
-    y, x_ = _points(regions, bins, sampling_ratio)
-    return _mean_of_samples(x, regions.image, y, x_, None)
+    return _roi_align(
+        x,
+        rois,
+        None,
+        bins=_check(x, rois, output_size),
+        spatial_scale=float(spatial_scale),
+        sampling_ratio=integer(sampling_ratio, "sampling_ratio"),
+        aligned=bool(aligned),
+    )
 
 
 def ps_roi_align(
@@ -76,9 +70,16 @@ def ps_roi_align(
       [k, oh, ow, c].
     """
     bins = _check(x, rois, output_size)
-    regions = _regions(x, rois, spatial_scale, 0.5)
-    y, x_ = _points(regions, bins, sampling_ratio)
-    return _mean_of_samples(x, regions.image, y, x_, bins)
+    _own_channels(x, bins)
+    return _ps_roi_align(
+        x,
+        rois,
+        None,
+        bins=bins,
+        spatial_scale=float(spatial_scale),
+        sampling_ratio=integer(sampling_ratio, "sampling_ratio"),
+        position_sensitive=True,
+    )
 
 
 def deform_roi_pool(
@@ -110,13 +111,17 @@ def deform_roi_pool(
         f"the offset must be [{len(rois)}, oh, ow, 2], not {offset.shape}",
     )
     bins = _check(x, rois, offset.shape[1:3])
-    regions = _regions(x, rois, spatial_scale, 0.5)
-    y, x_ = _points(regions, bins, sampling_ratio)
-    moved = gamma * offset.astype(y.dtype) * regions.size[:, None, None]
-    moved = moved[:, :, :, None, None]
-    y, x_ = y + moved[..., 0], x_ + moved[..., 1]
-    return _mean_of_samples(
-        x, regions.image, y, x_, bins if position_sensitive else None
+    if position_sensitive:
+        _own_channels(x, bins)
+    return _deform_roi_pool(
+        x,
+        rois,
+        offset,
+        bins=bins,
+        spatial_scale=float(spatial_scale),
+        sampling_ratio=integer(sampling_ratio, "sampling_ratio"),
+        position_sensitive=bool(position_sensitive),
+        gamma=float(gamma),
     )
 
 
@@ -126,7 +131,8 @@ def roi_pool(
     """Returns the maximum of each bin of each region, whose sides are rounded.
 
     A bin without pixels is 0. Where several pixels are the maximum, they share the
-    gradient.
+    gradient. Where bins begin is computed in integers; elsewhere in floats, which now
+    and then takes a pixel more.
 
     Args:
       x: maps [n, h, w, c].
@@ -138,6 +144,11 @@ def roi_pool(
     Source: Girshick, 2015, https://arxiv.org/abs/1504.08083.
     """
     bins = _check(x, rois, output_size)
+    return _roi_pool(x, rois, bins=bins, spatial_scale=float(spatial_scale))
+
+
+@named
+def _roi_pool(x, rois, *, bins, spatial_scale):
     # The last pixel belongs to the region.
     rows, columns = _masks(x, rois, bins, spatial_scale, last=1, sides=x.shape[1:3])
 
@@ -169,6 +180,12 @@ def ps_roi_pool(
     Source: Dai et al., 2016, https://arxiv.org/abs/1605.06409.
     """
     bins = _check(x, rois, output_size)
+    _own_channels(x, bins)
+    return _ps_roi_pool(x, rois, bins=bins, spatial_scale=float(spatial_scale))
+
+
+@named
+def _ps_roi_pool(x, rois, *, bins, spatial_scale):
     channels = _own_channels(x, bins)
     # The reference never looks at the maps' last row and column.
     sides = x.shape[1] - 1, x.shape[2] - 1
@@ -211,24 +228,51 @@ def _image(x, rois):
     return jnp.clip(jnp.asarray(rois)[:, 0].astype(jnp.int32), 0, len(x) - 1)
 
 
-def _regions(x, rois, scale, shift):
-    """Returns the regions in pixels of the maps, less a shift."""
-    place = accumulator(rois.dtype)
-    corners = jnp.asarray(rois)[:, 1:].astype(place) * scale - shift
+def _sample(
+    x,
+    rois,
+    offset,
+    *,
+    bins,
+    spatial_scale,
+    sampling_ratio,
+    aligned=True,
+    position_sensitive=False,
+    gamma=0.0,
+):
+    corners = jnp.asarray(rois)[:, 1:].astype(accumulator(rois.dtype)) * spatial_scale
+    corners -= 0.5 if aligned else 0
     start, end = corners[:, 1::-1], corners[:, :1:-1]
-    return _Regions(_image(x, rois), start, end - start)
+    size = end - start if aligned else jnp.maximum(end - start, 1)
+    y, x_ = _points(start, size, bins, sampling_ratio)
+    if offset is not None:
+        moved = gamma * offset.astype(y.dtype) * size[:, None, None]
+        moved = moved[:, :, :, None, None]
+        y, x_ = y + moved[..., 0], x_ + moved[..., 1]
+    own = bins if position_sensitive else None
+    return _mean_of_samples(x, _image(x, rois), y, x_, own)
 
 
-def _points(regions, bins, sampling_ratio):
-    """Returns rows [k, oh, 1, s, 1] and columns [k, 1, ow, 1, s] of the samples."""
-    samples = integer(sampling_ratio, "sampling_ratio")
+_roi_align = named(_sample, "roi_align")
+_ps_roi_align = named(_sample, "ps_roi_align")
+_deform_roi_pool = named(_sample, "deform_roi_pool")
+
+
+def _points(start, size, bins, samples):
+    """Returns rows [k, oh, 1, s, 1] and columns [k, 1, ow, 1, s] of the samples.
+
+    Args:
+      start: first row and column of each region [k, 2].
+      size: rows and columns of each [k, 2].
+      bins, samples: how many, in a column and in a row.
+    """
 
     def along(axis):
-        number = jnp.arange(bins[axis] * samples, dtype=regions.size.dtype)
+        number = jnp.arange(bins[axis] * samples, dtype=size.dtype)
         # Rounded like the reference's: the bin's start, then the sample's place in it.
-        side = (regions.size[:, axis] / bins[axis])[:, None]
+        side = (size[:, axis] / bins[axis])[:, None]
         inside = (number % samples + 0.5)[None] * side / samples
-        places = regions.start[:, axis][:, None] + (number // samples)[None] * side
+        places = start[:, axis][:, None] + (number // samples)[None] * side
         return (places + inside).reshape(-1, bins[axis], samples)
 
     return along(0)[:, :, None, :, None], along(1)[:, None, :, None, :]
