@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import test_zoo
+from families import TINY, family_of
 from families.dilated_fcn import RESNET
 
 import cnnjax
@@ -22,8 +23,8 @@ from cnnjax.segmentation._segmenter import last_maps
 
 
 CLASSIFIERS = {
-    name: (model, strides)
-    for name, (model, strides) in test_zoo.TINY.items()
+    name: (model, family_of(name).STRIDES)
+    for name, model in TINY.items()
     if isinstance(model, Classifier)
 }
 
@@ -177,7 +178,7 @@ def test_what_has_no_reference_says_so():
 
 
 def test_a_segmentation_network_is_exported_for_any_number_of_images(tmp_path):
-    model, _ = test_zoo.TINY["deeplabv3-dilated"]
+    model = TINY["deeplabv3-dilated"]
     images, variables = test_zoo.images(model, n=3), test_zoo.noise(model)
     path = tmp_path / "model.safetensors"
     shape = (None, *images.shape[1:])
