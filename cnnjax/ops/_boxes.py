@@ -3,23 +3,11 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from cnnjax.ops._check import check
+from cnnjax.ops._check import check, check_rows
 from cnnjax.ops._spec import AnyArray
 
 
 FORMATS = ("xyxy", "xywh", "cxcywh")
-
-
-def check_boxes(boxes: AnyArray, name: str = "boxes") -> None:
-    """Raises a ValueError unless boxes are [n, 4] and of a floating dtype."""
-    check(
-        boxes.ndim == 2 and boxes.shape[1] == 4,
-        f"{name} must be [n, 4], not of shape {boxes.shape}; vmap over images",
-    )
-    check(
-        jnp.issubdtype(boxes.dtype, jnp.floating),
-        f"{name} must be of a floating dtype, not {boxes.dtype}",
-    )
 
 
 def box_area(boxes_xyxy: AnyArray) -> Float[Array, "*shape"]:
@@ -32,20 +20,14 @@ def box_area(boxes_xyxy: AnyArray) -> Float[Array, "*shape"]:
     return (x2 - x1) * (y2 - y1)
 
 
-def intersection(one: AnyArray, other: AnyArray) -> Array:
-    """Returns the area that boxes [..., 4] share, which broadcast."""
-    sides = jnp.minimum(one[..., 2:], other[..., 2:]) - jnp.maximum(
-        one[..., :2], other[..., :2]
-    )
-    sides = jnp.maximum(sides, 0)
-    return sides[..., 0] * sides[..., 1]
-
-
 def iou(
     one: AnyArray, other: AnyArray, one_area: Array, other_area: Array
 ) -> tuple[Array, Array]:
     """Returns the IoU of boxes that broadcast, 0 where it is 0 / 0, and their union."""
-    shared = intersection(one, other)
+    sides = jnp.minimum(one[..., 2:], other[..., 2:]) - jnp.maximum(
+        one[..., :2], other[..., :2]
+    )
+    shared = jnp.maximum(sides, 0).prod(-1)
     union = one_area + other_area - shared
     return jnp.where(union == 0, 0, shared / jnp.where(union == 0, 1, union)), union
 
@@ -82,15 +64,15 @@ def box_giou(one_xyxy: AnyArray, other_xyxy: AnyArray) -> Float[Array, "n m"]:
 
 def _pairs(one, other):
     """Returns both so that they broadcast, the IoU and the union of each pair."""
-    check_boxes(one)
-    check_boxes(other)
+    check_rows(one, 4, "boxes")
+    check_rows(other, 4, "boxes")
     one, other = jnp.asarray(one)[:, None], jnp.asarray(other)[None]
     return one, other, *iou(one, other, box_area(one), box_area(other))
 
 
 def clip_boxes(boxes_xyxy: AnyArray, size: tuple[int, int]) -> Float[Array, "n 4"]:
     """Returns boxes [n, 4] cut at the sides of an image of `size` (rows, columns)."""
-    check_boxes(boxes_xyxy)
+    check_rows(boxes_xyxy, 4, "boxes")
     height, width = size
     most = jnp.asarray((width, height) * 2, boxes_xyxy.dtype)
     return jnp.clip(boxes_xyxy, 0, most[None])
@@ -110,7 +92,7 @@ def convert_boxes(
     Raises:
       ValueError: for other formats and shapes.
     """
-    check_boxes(boxes)
+    check_rows(boxes, 4, "boxes")
     for name in (from_format, to_format):
         check(name in FORMATS, f"unknown format {name!r}; there are {FORMATS}")
     first, second = boxes[:, :2], boxes[:, 2:]

@@ -41,6 +41,18 @@ def check_floating(x: AnyArray) -> None:
     )
 
 
+def check_rows(x: AnyArray, columns: int, name: str) -> None:
+    """Raises a ValueError unless x is [n, columns] and of a floating dtype."""
+    check(
+        x.ndim == 2 and x.shape[1] == columns,
+        f"{name} must be [n, {columns}], not of shape {x.shape}; vmap over more axes",
+    )
+    check(
+        jnp.issubdtype(x.dtype, jnp.floating),
+        f"{name} must be of a floating dtype, not {x.dtype}",
+    )
+
+
 def check_kernel(x: AnyArray, kernel: AnyArray, groups: int, shapes: str) -> None:
     """Raises a ValueError unless the kernel [kh, kw, c / groups, m] fits images x."""
     check_images(x)

@@ -10,8 +10,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from cnnjax.ops._boxes import box_area, check_boxes, iou
-from cnnjax.ops._check import check, integer
+from cnnjax.ops._boxes import box_area, iou
+from cnnjax.ops._check import check, check_rows, integer
 from cnnjax.ops._named import named
 from cnnjax.ops._spec import AnyArray
 
@@ -75,7 +75,7 @@ def batched_nms(
 
 
 def _check(boxes, scores):
-    check_boxes(boxes)
+    check_rows(boxes, 4, "boxes")
     check(
         scores.shape == boxes.shape[:1] and jnp.issubdtype(scores.dtype, jnp.floating),
         f"scores must be floats {boxes.shape[:1]}, not {scores.dtype} {scores.shape}",
@@ -90,15 +90,14 @@ def _not_above(threshold):
     )
 
 
-def candidates(boxes: Array, scores: Array) -> Array:
+def _candidates(boxes: Array, scores: Array) -> Array:
     """Returns which rows hold a box."""
     return ~jnp.isnan(boxes).any(1) & ~jnp.isnan(scores) & (scores > -jnp.inf)
 
 
 @named
 def _nms(boxes, scores, classes, *, iou_threshold, max_outputs):
-    most = max_outputs
-    there = candidates(boxes, scores)
+    there = _candidates(boxes, scores)
     order = jnp.argsort(-jnp.where(there, scores, -jnp.inf), stable=True)
     count = there.sum()
     pad = (0, max(-len(scores) % BLOCK, BLOCK - len(scores)))
@@ -118,11 +117,11 @@ def _nms(boxes, scores, classes, *, iou_threshold, max_outputs):
             lax.dynamic_slice_in_dim(boxes, at, BLOCK),
             lax.dynamic_slice_in_dim(classes, at, BLOCK),
         )
-        taken = jnp.arange(most) < number
+        taken = jnp.arange(max_outputs) < number
         free = ~(overlaps(kept, block) & taken[:, None]).any(0) & (at + place < count)
         inside = overlaps(block, block) & (place[:, None] < place[None])
         stays = _greedy(free, inside)
-        slot = jnp.where(stays, number + jnp.cumsum(stays) - 1, most)
+        slot = jnp.where(stays, number + jnp.cumsum(stays) - 1, max_outputs)
         kept = tuple(
             old.at[slot].set(new, mode="drop")
             for old, new in zip(kept, block, strict=True)
@@ -132,12 +131,15 @@ def _nms(boxes, scores, classes, *, iou_threshold, max_outputs):
 
     def more(state):
         at, _, _, number = state
-        return (at < count) & (number < most)
+        return (at < count) & (number < max_outputs)
 
-    kept = jnp.zeros((most, 4), boxes.dtype), jnp.zeros(most, classes.dtype)
-    state = jnp.zeros_like(count), kept, jnp.zeros(most, order.dtype), count * 0
+    kept = (
+        jnp.zeros((max_outputs, 4), boxes.dtype),
+        jnp.zeros(max_outputs, classes.dtype),
+    )
+    state = jnp.zeros_like(count), kept, jnp.zeros(max_outputs, order.dtype), count * 0
     _, _, indices, number = lax.while_loop(more, look, state)
-    valid = jnp.arange(most) < number
+    valid = jnp.arange(max_outputs) < number
     return jnp.where(valid, order[indices] if len(order) else -1, -1), valid
 
 
@@ -197,7 +199,7 @@ def _soft_nms(boxes, scores, *, max_outputs, sigma, score_threshold):
     if not len(scores):
         none = jnp.zeros(max_outputs)
         return none.astype(jnp.int32) - 1, none.astype(scores.dtype), none > 0
-    scores = jnp.where(candidates(boxes, scores), scores, -jnp.inf)
+    scores = jnp.where(_candidates(boxes, scores), scores, -jnp.inf)
     areas = box_area(boxes)
 
     def take(scores, _):

@@ -9,7 +9,15 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from cnnjax.ops._check import Ints, check, check_floating, check_pixels, integer, pair
+from cnnjax.ops._check import (
+    Ints,
+    check,
+    check_floating,
+    check_pixels,
+    check_rows,
+    integer,
+    pair,
+)
 from cnnjax.ops._named import named
 from cnnjax.ops._spec import AnyArray, accumulator
 
@@ -46,8 +54,7 @@ def roi_align(
         x,
         rois,
         None,
-        bins=_check(x, rois, output_size),
-        spatial_scale=float(spatial_scale),
+        **_check(x, rois, output_size, spatial_scale),
         sampling_ratio=integer(sampling_ratio, "sampling_ratio"),
         aligned=bool(aligned),
     )
@@ -69,16 +76,10 @@ def ps_roi_align(
     Returns:
       [k, oh, ow, c].
     """
-    bins = _check(x, rois, output_size)
-    _own_channels(x, bins)
+    static = _check(x, rois, output_size, spatial_scale, True)
+    samples = integer(sampling_ratio, "sampling_ratio")
     return _ps_roi_align(
-        x,
-        rois,
-        None,
-        bins=bins,
-        spatial_scale=float(spatial_scale),
-        sampling_ratio=integer(sampling_ratio, "sampling_ratio"),
-        position_sensitive=True,
+        x, rois, None, **static, sampling_ratio=samples, position_sensitive=True
     )
 
 
@@ -110,15 +111,11 @@ def deform_roi_pool(
         offset.ndim == 4 and offset.shape[::3] == (len(rois), 2),
         f"the offset must be [{len(rois)}, oh, ow, 2], not {offset.shape}",
     )
-    bins = _check(x, rois, offset.shape[1:3])
-    if position_sensitive:
-        _own_channels(x, bins)
     return _deform_roi_pool(
         x,
         rois,
         offset,
-        bins=bins,
-        spatial_scale=float(spatial_scale),
+        **_check(x, rois, offset.shape[1:3], spatial_scale, position_sensitive),
         sampling_ratio=integer(sampling_ratio, "sampling_ratio"),
         position_sensitive=bool(position_sensitive),
         gamma=float(gamma),
@@ -143,8 +140,7 @@ def roi_pool(
 
     Source: Girshick, 2015, https://arxiv.org/abs/1504.08083.
     """
-    bins = _check(x, rois, output_size)
-    return _roi_pool(x, rois, bins=bins, spatial_scale=float(spatial_scale))
+    return _roi_pool(x, rois, **_check(x, rois, output_size, spatial_scale))
 
 
 @named
@@ -179,18 +175,15 @@ def ps_roi_pool(
 
     Source: Dai et al., 2016, https://arxiv.org/abs/1605.06409.
     """
-    bins = _check(x, rois, output_size)
-    _own_channels(x, bins)
-    return _ps_roi_pool(x, rois, bins=bins, spatial_scale=float(spatial_scale))
+    return _ps_roi_pool(x, rois, **_check(x, rois, output_size, spatial_scale, True))
 
 
 @named
 def _ps_roi_pool(x, rois, *, bins, spatial_scale):
-    channels = _own_channels(x, bins)
     # The reference never looks at the maps' last row and column.
     sides = x.shape[1] - 1, x.shape[2] - 1
     rows, columns = _masks(x, rois, bins, spatial_scale, last=0, sides=sides)
-    table = x.reshape(*x.shape[:3], channels, *bins)
+    table = x.reshape(*x.shape[:3], -1, *bins)
 
     def pool(region):
         image, rows, columns = region
@@ -208,19 +201,18 @@ def _ps_roi_pool(x, rois, *, bins, spatial_scale):
     return lax.map(pool, (_image(x, rois), rows, columns))
 
 
-def _check(x, rois, output_size):
-    """Returns the bins in a column and in a row."""
+def _check(x, rois, output_size, spatial_scale, position_sensitive=False):
+    """Returns the static parameters that all have: bins, and the scale."""
     check_pixels(x)
     check_floating(x)
-    check(
-        rois.ndim == 2 and rois.shape[1] == 5,
-        f"rois must be [k, 5], image index and box, not of shape {rois.shape}",
-    )
-    check(
-        jnp.issubdtype(rois.dtype, jnp.floating),
-        f"rois must be of a floating dtype, not {rois.dtype}",
-    )
-    return pair(output_size, "output_size")
+    check_rows(rois, 5, "rois")
+    bins = pair(output_size, "output_size")
+    if position_sensitive:
+        check(
+            x.shape[3] % (bins[0] * bins[1]) == 0,
+            f"{x.shape[3]} channels are not divisible by {bins[0]} x {bins[1]} bins",
+        )
+    return {"bins": bins, "spatial_scale": float(spatial_scale)}
 
 
 def _image(x, rois):
@@ -289,15 +281,13 @@ def _mean_of_samples(x, image, y, x_, bins):
       y, x_: rows and columns, which broadcast.
       bins: of position-sensitive channels, or None.
     """
-    n, height, width, channels = x.shape
-    table = x.reshape(n * height * width, channels)
-    first, own = (image * (height * width))[:, None, None, None, None], 0
-    if bins is not None:
-        channels = _own_channels(x, bins)
-        table = x.reshape(-1, channels, bins[0] * bins[1]).swapaxes(1, 2)
-        table = table.reshape(-1, channels)
-        own = jnp.arange(bins[0] * bins[1]).reshape(1, *bins, 1, 1)
+    _, height, width, channels = x.shape
+    first = (image * (height * width))[:, None, None, None, None]
+    # A row of the table is what one bin can see of a pixel.
     each = 1 if bins is None else bins[0] * bins[1]
+    table = x.reshape(-1, channels // each, each).swapaxes(1, 2)
+    table = table.reshape(-1, channels // each)
+    own = 0 if bins is None else jnp.arange(each).reshape(1, *bins, 1, 1)
     dtype = accumulator(x.dtype)
     total = jnp.zeros((), dtype)
     for row, row_weight in _neighbours(y, height):
@@ -317,16 +307,6 @@ def _neighbours(place, size):
     low = low.astype(jnp.int32)
     yield low, jnp.where(outside, 0, 1 - weight)
     yield jnp.minimum(low + 1, size - 1), jnp.where(outside, 0, weight)
-
-
-def _own_channels(x, bins):
-    """Returns how many channels each bin has."""
-    number = bins[0] * bins[1]
-    check(
-        x.shape[3] % number == 0,
-        f"{x.shape[3]} channels are not divisible by {bins[0]} x {bins[1]} bins",
-    )
-    return x.shape[3] // number
 
 
 def _masks(x, rois, bins, scale, last, sides):

@@ -65,7 +65,7 @@ def test_benchmark_ops(tmp_path, capsys):
 
 def test_benchmark_detection(capsys):
     timed = benchmark_detection.main(benchmark_detection.PRESETS["smoke"])
-    assert {len(timed), *(t["cnnjax"] > 0 for t in timed.values())} == {6, True}
+    assert len(timed) == 6 and all(times["cnnjax"] > 0 for times in timed.values())
     assert "| NMS, 500 boxes apart |" in capsys.readouterr().out
 
 

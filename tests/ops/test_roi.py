@@ -108,7 +108,7 @@ def test_half_precision_stays(maps):
     [
         (
             lambda x: ops.roi_align(x, ROIS[:, 1:], 2, 1.0, 2, True),
-            r"rois must be \[k,",
+            r"rois must be \[n, 5",
         ),
         (lambda x: ops.roi_align(x, ROIS, 2, 1.0, 0, True), "sampling_ratio must be"),
         (lambda x: ops.roi_align(x, ROIS, 0, 1.0, 2, True), "output_size must be"),
