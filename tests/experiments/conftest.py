@@ -1,7 +1,6 @@
 """A run that others are compared with."""
 
 import pytest
-
 from runs import finish, start
 
 

@@ -14,10 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
-
-import cnnjax
-from cnnjax import cli
-from cnnjax.train import read_metrics
 from runs import (
     SCRIPT,
     UNOPTIMISED,
@@ -28,6 +24,10 @@ from runs import (
     start,
     wait_until,
 )
+
+import cnnjax
+from cnnjax import cli
+from cnnjax.train import read_metrics
 
 
 def test_smoke_run_is_complete(smoke_run):

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
+from runs import finish, results, start, wait_until
 
 import cnnjax
 from cnnjax import train
-from runs import finish, results, start, wait_until
 
 
 def start_two(data_dir, run_dir, *more, last=(), **options):

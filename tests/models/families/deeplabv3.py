@@ -1,8 +1,7 @@
 """DeepLab v3. Counts as torchvision publishes them, less the auxiliary head."""
 
-from families.dilated_fcn import AUXILIARY, RESNET
-
 from cnnjax.segmentation import DeepLabV3
+from families.dilated_fcn import AUXILIARY, RESNET
 
 
 NUM_PARAMS = {

@@ -1,9 +1,8 @@
 """DeepLab v3+. Counts by hand from version 3's: another decoder."""
 
+from cnnjax.segmentation import DeepLabV3Plus
 from families.deeplabv3 import NUM_PARAMS as VERSION_3
 from families.dilated_fcn import RESNET
-
-from cnnjax.segmentation import DeepLabV3Plus
 
 
 # Without the 3x3 convolution and its norm; the low-level map's 1x1, two 3x3, norms.

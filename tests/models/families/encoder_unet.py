@@ -1,10 +1,9 @@
 """U-Nets on classifiers. Counts by hand from the classifiers'."""
 
+from cnnjax.segmentation import EncoderUNet
 from families.dilated_fcn import RESNET
 from families.resnet import NUM_PARAMS as RESNETS
 from families.vgg import NUM_PARAMS as VGGS
-
-from cnnjax.segmentation import EncoderUNet
 
 
 def decoder(*features, coarsest):

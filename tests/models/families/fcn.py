@@ -2,10 +2,9 @@
 
 import functools
 
-from families.vgg import NUM_PARAMS as VGGS
-
 from cnnjax.models.vgg import VGG
 from cnnjax.segmentation import FCN
+from families.vgg import NUM_PARAMS as VGGS
 
 
 # Another head; then transposed convolutions from 21 classes to 21.
