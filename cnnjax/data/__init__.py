@@ -6,9 +6,12 @@ from cnnjax.data.augment import RandomCrop as RandomCrop
 from cnnjax.data.augment import RandomErasing as RandomErasing
 from cnnjax.data.augment import RandomFlip as RandomFlip
 from cnnjax.data.augment import RandomResizedCrop as RandomResizedCrop
+from cnnjax.data.coco import load_coco_folder as load_coco_folder
+from cnnjax.data.detection import DetectionSource as DetectionSource
 from cnnjax.data.loading import default_data_dir as default_data_dir
 from cnnjax.data.loading import load as load
 from cnnjax.data.loading import load_clips as load_clips
+from cnnjax.data.loading import load_detection as load_detection
 from cnnjax.data.loading import load_segmentation as load_segmentation
 from cnnjax.data.pipeline import eval_batches as eval_batches
 from cnnjax.data.pipeline import train_batches as train_batches

@@ -2,7 +2,8 @@
 
 Each is a function `(image, rng) -> image`, so that they can be composed. Those of this
 file take and return images of bytes, but for `RandomErasing`, which comes last. Where
-label maps can follow, it has a method `joint(image, label, rng) -> (image, label)`.
+label maps and objects (dicts, as `DetectionSource` has them) can follow, it has a
+method `joint(image, label, rng) -> (image, label)`.
 Crops, flips and jitter treat all frames of a clip [t, h, w, c] alike.
 """
 
@@ -13,6 +14,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from cnnjax.data import transforms
+
+
+Label = np.ndarray | transforms.Objects
+"""A label map, or objects."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +37,9 @@ class Compose:
         return image
 
     def joint(
-        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the image and its label map after the last one."""
+        self, image: np.ndarray, label: Label, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Label]:
+        """Returns the image and its label map or objects after the last one."""
         for change in self.changes:
             image, label = jointly(change, image, label, rng)
         return image, label
@@ -43,10 +48,10 @@ class Compose:
 def jointly(
     change: Callable[[np.ndarray, np.random.Generator], np.ndarray],
     image: np.ndarray,
-    label: np.ndarray,
+    label: Label,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns an image and its label map after a change.
+) -> tuple[np.ndarray, Label]:
+    """Returns an image and its label map or objects after a change.
 
     Raises:
       TypeError: if the change has no method `joint`, which makes it to both.
@@ -54,8 +59,8 @@ def jointly(
     joint = getattr(change, "joint", None)
     if joint is None:
         raise TypeError(
-            f"{change} changes images only; for label maps it needs a method "
-            "`joint(image, label, rng) -> (image, label)`"
+            f"{change} changes images only; for label maps and objects it needs "
+            "a method `joint(image, label, rng) -> (image, label)`"
         )
     return joint(image, label, rng)
 
@@ -91,7 +96,12 @@ class RandomResizedCrop(transforms.Geometric):
             top, left = (height - h) // 2, (width - w) // 2
             box = (slice(top, top + h), slice(left, left + w))
         part = (..., *box, slice(None))
-        return lambda image, labels: transforms.resize(image[part], self.size, labels)
+        rows, columns = box
+        y, x = (self.size / (side.stop - side.start) for side in box)
+        return transforms.Move(
+            lambda image, labels: transforms.resize(image[part], self.size, labels),
+            np.array([[x, 0.0, -x * columns.start], [0.0, y, -y * rows.start]]),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +127,8 @@ class RandomCrop(transforms.Geometric):
             padded = transforms.pad(image, self.padding, frame)
             return padded[..., top : top + height, left : left + width, :]
 
-        return move
+        shift = (self.padding - left, self.padding - top)
+        return transforms.Move(move, np.column_stack([np.eye(2), shift]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +140,10 @@ class RandomFlip(transforms.Geometric):
     ) -> transforms.Move:
         """Draws whether images are mirrored."""
         step = -1 if rng.random() < 0.5 else 1
-        return lambda image, labels: image[..., ::step, :]
+        return transforms.Move(
+            lambda image, labels: image[..., ::step, :],
+            np.array([[step, 0.0, width * (step < 0)], [0.0, 1.0, 0.0]]),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,9 +179,9 @@ class ColourJitter:
         return np.rint(pixels).clip(0, 255).astype(np.uint8)
 
     def joint(
-        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the image in other colours, and its label map as it is."""
+        self, image: np.ndarray, label: Label, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Label]:
+        """Returns the image in other colours, and its label map or objects as is."""
         return self(image, rng), label
 
 

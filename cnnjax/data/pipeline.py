@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnjax.data import transforms
 from cnnjax.data.augment import jointly
+from cnnjax.data.detection import DetectionSource
 from cnnjax.data.sources import Source
 
 
@@ -47,8 +48,8 @@ def train_batches(
       seed: seed of the order, which differs in each epoch, and of the augmentation.
       start_step: how many batches to leave out, since a run has seen them.
       augment: what happens to each normalised image, given a generator of its own. If
-        images have label maps, it needs a method `joint`, as most of those of
-        `cnnjax.data` do. It is given a clip as a whole: [t, s, s, c].
+        images have label maps or objects, it needs a method `joint`, as most of those
+        of `cnnjax.data` do. It is given a clip as a whole: [t, s, s, c].
       augment_bytes: what happens to it before, as it was stored; likewise.
       process_index: which of the processes this is.
       process_count: how many processes share each batch.
@@ -58,8 +59,14 @@ def train_batches(
       n = batch_size / process_count. Images are the squares in the middle. Clips are
       [n, t, s, s, c]; labels per pixel [n, s, s], or IGNORE_LABEL.
 
+      Of a `DetectionSource`, the label is the dict of its arrays, stacked: [n, m, ...].
+      The longer side of an image is s pixels long; below or on the right of it are
+      zeros. Boxes are in pixels of that image. The dict has one more array, "sizes":
+      int32 [n, 2], rows and columns of what is not filled up.
+
     Raises:
-      TypeError: from the iterator, if an augmentation cannot move label maps.
+      TypeError: from the iterator, if an augmentation cannot move label maps, or
+        objects.
     """
 
     def prepare(example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
@@ -67,7 +74,7 @@ def train_batches(
         image, label = _changed(augment_bytes, image, label, rng)
         image, label = _prepared(image, label, 1.0, image_size)
         image, label = _changed(augment, image, label, rng)
-        return {"image": image, "label": np.asarray(label, np.int32)}
+        return _finished(image, label, image_size)
 
     stream = (
         grain.MapDataset.source(source)
@@ -86,10 +93,10 @@ def _changed(
     label: Any,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, Any]:
-    """Returns an example after an augmentation, which a label map follows."""
+    """Returns an example after an augmentation, which its label follows."""
     if augment is None:
         return image, label
-    if isinstance(label, np.ndarray):
+    if isinstance(label, np.ndarray | dict):
         return jointly(augment, image, label, rng)
     return augment(image, rng), label
 
@@ -97,12 +104,30 @@ def _changed(
 def _prepared(
     image: np.ndarray, label: Any, crop: float, size: int
 ) -> tuple[np.ndarray, Any]:
-    """Returns an example's middle at one size, normalised."""
+    """Returns an example's middle at one size, or all of it, normalised."""
+    if isinstance(label, dict):
+        image, label = transforms.fit(image, label, size)
+        return transforms.normalise(image), label
     image = transforms.resize(transforms.centre(image, crop), size)
     if isinstance(label, np.ndarray):
         middle = transforms.centre(label[..., None], crop)
         label = transforms.resize(middle, size, labels=True)[..., 0]
     return transforms.normalise(image), label
+
+
+def _finished(image: np.ndarray, label: Any, size: int) -> dict[str, Any]:
+    """Returns what a batch has of an example."""
+    if isinstance(label, dict):
+        image, label = transforms.fill_up(image, label, size)
+        return {"image": image, "label": label}
+    return {"image": image, "label": np.asarray(label, np.int32)}
+
+
+def _blank(value: Any) -> Any:
+    """Returns zeros for an array, or for each of a dict."""
+    if isinstance(value, dict):
+        return {key: _blank(array) for key, array in value.items()}
+    return np.zeros_like(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,11 +148,10 @@ class _Padded:
         image, label = _prepared(
             example["image"], example["label"], self.crop, self.image_size
         )
-        return {
-            "image": image * np.float32(real),
-            "label": np.asarray(label, np.int32) * np.int32(real),
-            "mask": np.bool_(real),
-        }
+        example = _finished(image, label, self.image_size)
+        if not real:
+            example = _blank(example)
+        return example | {"mask": np.bool_(real)}
 
 
 def eval_batches(
@@ -151,10 +175,15 @@ def eval_batches(
 
     Returns:
       An iterable over {"image": float32 [n, s, s, c], "label": int32 [n], "mask":
-      bool [n]}, with n = batch_size / process_count; clips and labels per pixel as of
-      `train_batches`. The last batch is filled up with images whose mask is false, so
-      all batches have one shape and all processes as many of them.
+      bool [n]}, with n = batch_size / process_count; clips, labels per pixel and
+      objects as of `train_batches`. The last batch is filled up with images whose mask
+      is false, so all batches have one shape and all processes as many of them.
+
+    Raises:
+      ValueError: if images with objects are to be cropped.
     """
+    if crop != 1.0 and isinstance(source, DetectionSource):
+        raise ValueError(f"images with objects are looked at as a whole, not {crop=}")
     length = -(-len(source) // batch_size) * batch_size
     return (
         grain.MapDataset.source(_Padded(source, image_size, crop, length))

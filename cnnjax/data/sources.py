@@ -14,8 +14,15 @@ from cnnjax.data.transforms import IGNORE_LABEL
 CACHE_BYTES = 2**28  # Decoded CIFAR takes 2 ** 27.2 bytes; ImageNet is far above.
 
 
-class _FaultError(Exception):
+class FaultError(Exception):
     """Says what an example has or is that it must not."""
+
+
+def _num_bytes(value: Any) -> int:
+    """Returns how large an array, or a dict of them, is."""
+    if isinstance(value, dict):
+        return sum(map(_num_bytes, value.values()))
+    return np.asarray(value).nbytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Source(abc.ABC):
         """Returns the image and label of what TFDS has read.
 
         Raises:
-          _FaultError: if they are not what they should be.
+          FaultError: if they are not what they should be.
         """
 
     def __len__(self) -> int:
@@ -63,9 +70,7 @@ class Source(abc.ABC):
             return self._decoded[index]
         example = self._decode(index)
         # Decoding costs more than augmenting; a small set is decoded only once.
-        if len(self) * sum(np.asarray(x).nbytes for x in example.values()) <= (
-            CACHE_BYTES
-        ):
+        if len(self) * _num_bytes(example) <= CACHE_BYTES:
             self._decoded[index] = example
         return example
 
@@ -73,7 +78,7 @@ class Source(abc.ABC):
         where = f"{self.noun} {index} of {self.name}"
         try:
             return self.parse(self.examples[index])
-        except _FaultError as fault:
+        except FaultError as fault:
             raise errors.UserError(f"{where} {fault}") from None
         except Exception as error:  # Whatever a decoder or reader makes of bad bytes.
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -83,7 +88,7 @@ class Source(abc.ABC):
         """Returns an image of so many dimensions, if it is one."""
         image = np.asarray(image)
         if image.ndim != ndim or image.size == 0 or image.dtype != np.uint8:
-            raise _FaultError(
+            raise FaultError(
                 f"is no {self.noun}: shape {image.shape}, type {image.dtype}"
             )
         return image
@@ -92,7 +97,7 @@ class Source(abc.ABC):
         """Returns the number of a class, if it is one."""
         label = int(label)
         if not 0 <= label < len(self.class_names):
-            raise _FaultError(
+            raise FaultError(
                 f"has label {label}; there are {len(self.class_names)} classes"
             )
         return label
@@ -127,14 +132,14 @@ class SegmentationSource(Source):
         image = self._pixels(raw["image"], 3)
         mask = np.asarray(raw["segmentation_mask"])
         if mask.shape != (*image.shape[:2], 1) or mask.dtype != np.uint8:
-            raise _FaultError(
+            raise FaultError(
                 f"has a mask of shape {mask.shape}, type {mask.dtype}; it must be "
                 f"{(*image.shape[:2], 1)}, uint8, as the image is {image.shape}"
             )
         first, last = self.first_label, self.first_label + len(self.class_names) - 1
         ignored = mask == IGNORE_LABEL
         if (outside := ((mask < first) | (mask > last)) & ~ignored).any():
-            raise _FaultError(
+            raise FaultError(
                 f"has label {mask[outside][0]} in its mask; there are {first} to "
                 f"{last}, and {IGNORE_LABEL} for pixels to ignore"
             )
@@ -152,7 +157,7 @@ class ClipSource(Source):
         """Returns the frames and the class of the clip."""
         frames = self._pixels(raw["video"], 4)
         if len(frames) != self.image_shape[0]:
-            raise _FaultError(
+            raise FaultError(
                 f"has {len(frames)} frames instead of {self.image_shape[0]}"
             )
         return {"image": frames, "label": self._label(raw["label"])}
