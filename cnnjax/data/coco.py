@@ -1,7 +1,6 @@
 """Folders of images with objects in COCO's format: a JSON file, which is checked."""
 
 import dataclasses
-import importlib.util
 import json
 import os
 import re
@@ -49,8 +48,8 @@ def load_coco_folder(
         split after its first "_", e.g. `val2017`, in either.
       max_objects: as `load_detection` takes it.
       leave_out: as `load_detection` takes it.
-      masks: whether objects have masks: polygons, or lists of counts. It takes the
-        extra `coco`.
+      masks: whether objects have masks: polygons, which cover the pixels whose middle
+        is inside, or lists of counts. Compressed counts are not read.
 
     Returns:
       The images in the file's order, those without objects too.
@@ -62,10 +61,6 @@ def load_coco_folder(
 
     Source: the format is that of https://cocodataset.org/#format-data.
     """
-    if masks and not importlib.util.find_spec("pycocotools"):
-        raise errors.UserError(
-            "masks of polygons need pycocotools: pip install 'cnnjax[coco]'"
-        )
     match = re.fullmatch(r"([\w-]+)(\[.*\])?", split)
     stem = match[1] if match else split
     file = _annotations(folder, stem)
@@ -281,7 +276,7 @@ def _box(box: Any) -> bool:
     return fits and min(box[2:]) >= 0
 
 
-def _within(box: list[float], size: tuple[int, int]) -> bool:
+def _within(box: list[Any], size: tuple[int, int]) -> bool:
     """Returns whether a box is in an image, but for a pixel: boxes are rounded."""
     x, y, width, height = box
     return min(x, y) >= -1 and y + height <= size[0] + 1 and x + width <= size[1] + 1
@@ -368,6 +363,19 @@ def _mask(row: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
             or max(polygon[1::2]) > height + 1
         ):
             raise fault
-    from pycocotools import mask
+    return np.any([_drawn(np.reshape(points, (-1, 2)), size) for points in shape], 0)
 
-    return mask.decode(mask.merge(mask.frPyObjects(shape, *size))).astype(bool)
+
+def _drawn(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns the pixels [h, w] whose middle is inside a polygon of points (x, y)."""
+    height, width = size
+    x1, y1 = points.T
+    x2, y2 = np.roll(points, -1, axis=0).T
+    middles = np.arange(height)[:, None] + 0.5
+    row, side = np.nonzero((y1 <= middles) != (y2 <= middles))
+    part = (row + 0.5 - y1[side]) / (y2[side] - y1[side])
+    x = x1[side] + part * (x2[side] - x1[side])
+    # On the right of an odd number of sides one is inside.
+    crossed = np.zeros((height, width + 1), int)
+    np.add.at(crossed, (row, np.ceil(x - 0.5).clip(0, width).astype(int)), 1)
+    return crossed[:, :width].cumsum(axis=1) % 2 == 1
