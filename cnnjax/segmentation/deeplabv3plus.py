@@ -13,8 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from cnnjax import ops
-from cnnjax.models import Endpoints, Paper, resnet
-from cnnjax.segmentation._segmenter import map_at
+from cnnjax.models import Endpoints, Paper, map_at, resnet
 from cnnjax.segmentation.deeplabv3 import FEATURES, DeepLab
 
 

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 from jaxtyping import Array, Float
 
-from cnnjax.models import Endpoints, Paper, vgg
+from cnnjax.models import Endpoints, Paper, map_at, vgg
 from cnnjax.nn import ConvTranspose
-from cnnjax.segmentation._segmenter import BackboneSegmenter, check_sides, map_at
+from cnnjax.segmentation._segmenter import BackboneSegmenter, check_sides
 
 
 def bilinear_init(

@@ -15,11 +15,10 @@ from families.dilated_fcn import RESNET
 
 import cnnjax
 from cnnjax import errors, inference, weights
-from cnnjax.models import Classifier
+from cnnjax.models import Classifier, last_maps
 from cnnjax.models.resnet import BasicBlock, ResNet
 from cnnjax.models.vgg import VGG
 from cnnjax.segmentation import DeepLabV3, DeepLabV3Plus, DilatedFCN, EncoderUNet
-from cnnjax.segmentation._segmenter import last_maps
 
 
 CLASSIFIERS = {
