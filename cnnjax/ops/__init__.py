@@ -33,9 +33,10 @@ from cnnjax.ops._resize import blur_pool as blur_pool
 from cnnjax.ops._resize import resize_bilinear as resize_bilinear
 from cnnjax.ops._roi import deform_roi_pool as deform_roi_pool
 from cnnjax.ops._roi import ps_roi_align as ps_roi_align
-from cnnjax.ops._roi import ps_roi_pool as ps_roi_pool
+from cnnjax.ops._roi import pyramid_roi_align as pyramid_roi_align
 from cnnjax.ops._roi import roi_align as roi_align
-from cnnjax.ops._roi import roi_pool as roi_pool
+from cnnjax.ops._roi_pool import ps_roi_pool as ps_roi_pool
+from cnnjax.ops._roi_pool import roi_pool as roi_pool
 from cnnjax.ops._shift import channel_shuffle as channel_shuffle
 from cnnjax.ops._shift import grid_displacements as grid_displacements
 from cnnjax.ops._shift import shift2d as shift2d

@@ -1,0 +1,97 @@
+"""What detectors share: how they are called, their maps, and how they learn."""
+
+from collections.abc import Mapping, Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from cnnjax.detection._fpn import FeaturePyramid
+from cnnjax.detection._outputs import Detections, Selection
+from cnnjax.models import BackboneNetwork, Endpoints, Network, map_at
+
+
+Objects = Mapping[str, Array]
+Losses = dict[str, Array]
+Output = tuple[Detections | Losses, Endpoints]
+
+# Of convolutions before a norm-less head, after Lin et al., 2017, section 4.1.
+SMALL = nn.initializers.normal(0.01)
+# Below this difference the smooth L1 loss is a square, as in Detectron.
+BETA = 1 / 9
+
+
+class Detector(Network):
+    """A network that finds objects.
+
+    `model.apply(variables, image, objects=None, sizes=None, train=False)` takes
+    normalised images [n, h, w, c]. It returns `Detections` and endpoints by name; or,
+    if it is told the objects, its losses, one value per image each, by name.
+
+    The objects are {"boxes_xyxy": [n, m, 4] in pixels, "labels": [n, m], "valid":
+    [n, m]}, of which only the valid rows are looked at. `sizes`, rows and columns
+    [n, 2], say how much of each image is not padding; boxes end there.
+
+    Attributes:
+      num_classes: the background, which has label 0, included (default: the 91 of COCO
+        in torchvision).
+    """
+
+    num_classes: int = 91
+    selection: Selection = Selection()
+
+
+class PyramidDetector(BackboneNetwork, Detector, kw_only=True):
+    """A detector on a feature pyramid.
+
+    Attributes:
+      features: channels of the pyramid.
+    """
+
+    features: int = 256
+
+    def pyramid(
+        self, image: Array, train: bool, strides: Sequence[int]
+    ) -> tuple[list[Array], Endpoints]:
+        """Runs the classifier and the pyramid on its maps at some strides.
+
+        Returns:
+          The maps, the finest first; and the classifier's endpoints.
+
+        Raises:
+          ValueError: if it has no map at one of the strides.
+        """
+        init = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
+        conv = self.layers(train, init, use_bias=True).conv
+        maps, out = self.run_backbone(image, train)
+        # What follows the last map is none of a detector's.
+        out = {name: x for name, x in out.items() if x.ndim == 4}
+        fpn = FeaturePyramid(self.features, conv, name="fpn")
+        return fpn([map_at(maps, stride) for stride in strides]), out
+
+
+class AnchorFree:
+    pass
+
+
+def sizes_of(image: Array, sizes: Array | None) -> Int[Array, "n 2"]:
+    """Returns rows and columns of what is not padding, by default everything."""
+    if sizes is None:
+        return jnp.broadcast_to(jnp.asarray([image.shape[1:3]]), (len(image), 2))
+    return sizes
+
+
+def per_place(x: Float[Array, "n h w c"], count: int) -> Float[Array, "n m c2"]:
+    """Returns a row for each of `count` anchors of each place: [n, h w count, c2]."""
+    return x.reshape(len(x), -1, x.shape[-1] // count)
+
+
+def smooth_l1(
+    predicted: Float[Array, "*n 4"], wanted: Float[Array, "*n 4"], beta: float = BETA
+) -> Float[Array, "*n"]:
+    """Returns the sum over coordinates of `|d| - beta / 2`, or `d^2 / 2 beta` below.
+
+    Source: Girshick, 2015, https://arxiv.org/abs/1504.08083, eq. 3.
+    """
+    return optax.huber_loss(predicted, wanted, beta).sum(-1) / beta
