@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cnnjax.models import Network, Paper
 
 FAMILIES = (
+    "cnnjax.detection.retinanet",
     "cnnjax.models.alexnet",
     "cnnjax.models.convnext",
     "cnnjax.models.deit",

@@ -7,8 +7,8 @@ import numpy as np
 
 
 def grid_anchors(
-    image_size: tuple[int, int],
-    map_sizes: Sequence[tuple[int, int]],
+    image_size: Sequence[int],
+    map_sizes: Sequence[Sequence[int]],
     sizes: Sequence[Sequence[int | float]],
     aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
 ) -> np.ndarray:
@@ -46,8 +46,8 @@ def grid_anchors(
 
 
 def ssd_anchors(
-    image_size: tuple[int, int],
-    map_sizes: Sequence[tuple[int, int]],
+    image_size: Sequence[int],
+    map_sizes: Sequence[Sequence[int]],
     scales: Sequence[float] = (0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05),
     aspect_ratios: Sequence[Sequence[int | float]] = ((2,), *[(2, 3)] * 3, (2,), (2,)),
     steps: Sequence[int] = (8, 16, 32, 64, 100, 300),

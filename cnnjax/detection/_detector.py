@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from cnnjax.detection._fpn import FeaturePyramid
 from cnnjax.detection._outputs import Detections, Selection
+from cnnjax.errors import UserError
 from cnnjax.models import BackboneNetwork, Endpoints, Network, map_at
 
 
@@ -38,11 +39,22 @@ class Detector(Network):
         in torchvision).
     """
 
-    num_classes: int = 91
+    num_classes: int | None = 91
     selection: Selection = Selection()
 
+    @property
+    def classes(self) -> int:
+        """The number of classes, without which a detector has no output.
 
-class PyramidDetector(BackboneNetwork, Detector, kw_only=True):
+        Raises:
+          UserError: if it is None.
+        """
+        if self.num_classes is None:
+            raise UserError("a detector has no use without classes to detect")
+        return self.num_classes
+
+
+class PyramidDetector(Detector, BackboneNetwork, kw_only=True):
     """A detector on a feature pyramid.
 
     Attributes:
@@ -71,10 +83,6 @@ class PyramidDetector(BackboneNetwork, Detector, kw_only=True):
         return fpn([map_at(maps, stride) for stride in strides]), out
 
 
-class AnchorFree:
-    pass
-
-
 def sizes_of(image: Array, sizes: Array | None) -> Int[Array, "n 2"]:
     """Returns rows and columns of what is not padding, by default everything."""
     if sizes is None:
@@ -82,9 +90,9 @@ def sizes_of(image: Array, sizes: Array | None) -> Int[Array, "n 2"]:
     return sizes
 
 
-def per_place(x: Float[Array, "n h w c"], count: int) -> Float[Array, "n m c2"]:
-    """Returns a row for each of `count` anchors of each place: [n, h w count, c2]."""
-    return x.reshape(len(x), -1, x.shape[-1] // count)
+def per_anchor(x: Float[Array, "n h w c"], columns: int) -> Float[Array, "n m c2"]:
+    """Returns a map's channels as rows of so many columns, one per anchor."""
+    return x.reshape(len(x), -1, columns)
 
 
 def smooth_l1(
@@ -94,4 +102,11 @@ def smooth_l1(
 
     Source: Girshick, 2015, https://arxiv.org/abs/1504.08083, eq. 3.
     """
-    return optax.huber_loss(predicted, wanted, beta).sum(-1) / beta
+    return optax.huber_loss(predicted, wanted, delta=beta).sum(-1) / beta
+
+
+def mean_over(
+    losses: Float[Array, " n"], counted: Bool[Array, " n"], count: Array | int
+) -> Float[Array, ""]:
+    """Returns the sum of what counts, divided by a number of which 0 stands for 1."""
+    return jnp.sum(jnp.where(counted, losses, 0)) / jnp.maximum(count, 1)

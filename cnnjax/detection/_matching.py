@@ -1,5 +1,6 @@
 """Which anchor has to find which object."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -41,3 +42,56 @@ def match_anchors(
         kept = ((overlaps == highest) & (highest > 0) & valid[:, None]).any(0)
         found = jnp.where(kept, best, found)
     return found
+
+
+def sample(
+    key: Array, matched: Int[Array, " anchors"], count: int, share: float
+) -> tuple[Int[Array, " count"], Bool[Array, " count"]]:
+    """Chooses by chance which anchors are learnt from.
+
+    Those with an object come first, as many as there are but not more than their share;
+    those without one follow.
+
+    Args:
+      key: of the choice.
+      matched: as `match_anchors` returns it.
+      count: how many anchors are chosen, if there are as many.
+      share: the largest part of them that have an object.
+
+    Returns:
+      Their indices, and which of them are valid.
+
+    Source: Ren et al., 2015, https://arxiv.org/abs/1506.01497, section 3.1.3.
+    """
+    count = min(count, len(matched))
+    chance = jax.random.uniform(key, matched.shape)
+    found = jnp.where(matched >= 0, chance, -1.0)
+    last = jax.lax.top_k(found, max(1, int(share * count)))[0][-1]
+    rank = jnp.where(matched == NO_OBJECT, chance, -1.0)
+    rank = jnp.where((found >= 0) & (found >= last), 2.0, rank)
+    ranks, indices = jax.lax.top_k(rank, count)
+    return indices, ranks >= 0
+
+
+def hard_negatives(
+    losses: Float[Array, " anchors"], matched: Int[Array, " anchors"], ratio: int
+) -> Bool[Array, " anchors"]:
+    """Returns which anchors without an object have the largest losses.
+
+    They are `ratio` times as many as there are anchors with one.
+
+    Source: Liu et al., 2016, https://arxiv.org/abs/1512.02325, section 2.2.
+    """
+    count = ratio * jnp.sum(matched >= 0)
+    order = jnp.argsort(-jnp.where(matched == NO_OBJECT, losses, -jnp.inf))
+    rank = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)))
+    return (matched == NO_OBJECT) & (rank < count)
+
+
+def boxes_of(
+    boxes_xyxy: Float[Array, "objects 4"],
+    matched: Int[Array, " anchors"],
+    anchors_xyxy: Float[Array, "anchors 4"],
+) -> Float[Array, "anchors 4"]:
+    """Returns the box of each anchor's object; of one without, the anchor itself."""
+    return jnp.where(matched[:, None] >= 0, boxes_xyxy[matched], anchors_xyxy)

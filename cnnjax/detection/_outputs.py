@@ -1,10 +1,12 @@
 """What detectors return, and how the best of their boxes are chosen."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from cnnjax import ops
@@ -57,7 +59,8 @@ def best(
     There are `count` of them, or all; -inf stands for those that are not above it.
     """
     scores = jnp.where(scores > threshold, scores, -jnp.inf)
-    return jax.lax.top_k(scores, min(count, scores.shape[1]))
+    highest, places = jax.lax.top_k(scores, min(count, scores.shape[1]))
+    return highest, places
 
 
 def take(
@@ -101,3 +104,36 @@ def suppress(
         )
 
     return jax.vmap(one)(boxes_xyxy, scores, labels)
+
+
+def detect(
+    maps: Sequence[tuple[Array, Array, np.ndarray]],
+    decode: Callable[[Array, Array], Array],
+    sizes: Int[Array, "n 2"],
+    selection: Selection,
+) -> Detections:
+    """Returns the detections of a network that looks at every anchor of every map.
+
+    Args:
+      maps: of each, the scores [n, a, classes] and the deltas [n, a, 4] of its anchors,
+        and these [a, 4].
+      decode: (deltas [k, 4], anchors [k, 4]) -> boxes [k, 4].
+      sizes: rows and columns of the images.
+      selection: its candidates are of a map.
+    """
+    found = []
+    for scores, deltas, anchors in maps:
+        number, _, classes = scores.shape
+        highest, at = best(
+            scores.reshape(number, -1), selection.candidates, selection.score_threshold
+        )
+        anchor, labels = at // classes, at % classes
+        chosen = jnp.take_along_axis(deltas, anchor[..., None], axis=1)
+        boxes = jax.vmap(decode)(chosen, jnp.asarray(anchors)[anchor])
+        found.append((clip(boxes, sizes), highest, labels))
+    boxes, scores, labels = (
+        jnp.concatenate(parts, axis=1) for parts in zip(*found, strict=True)
+    )
+    return suppress(
+        boxes, scores, labels, selection.iou_threshold, selection.max_detections
+    )

@@ -94,7 +94,7 @@ def pyramid_roi_align(
         f"{len(spatial_scales)} spatial scales do not fit {len(maps)} maps",
     )
     for x, scale in zip(maps, spatial_scales, strict=True):
-        static = check_regions(x, rois, output_size, scale)
+        check_regions(x, rois, output_size, scale)
     check(
         levels.shape == (len(rois),) and jnp.issubdtype(levels.dtype, jnp.integer),
         f"levels must be integers [{len(rois)}], not {levels.dtype} {levels.shape}",
@@ -103,7 +103,7 @@ def pyramid_roi_align(
         *maps,
         rois,
         levels,
-        bins=static["bins"],
+        bins=pair(output_size, "output_size"),
         spatial_scales=tuple(map(float, spatial_scales)),
         sampling_ratio=integer(sampling_ratio, "sampling_ratio"),
         aligned=bool(aligned),
@@ -121,7 +121,8 @@ def _pyramid_roi_align(*arrays, bins, spatial_scales, sampling_ratio, aligned):
     starts = jnp.asarray([sum(sizes[:k]) for k in range(len(maps))])[levels]
     first = starts + image_of(maps[0], rois) * sides[0] * sides[1]
     table = jnp.concatenate([x.reshape(-1, x.shape[3]) for x in maps])
-    return _mean_of_samples(table, *(_of_regions(a) for a in (first, *sides)), y, x_)
+    first, height, width = map(_of_regions, (first, *sides))
+    return _mean_of_samples(table, first, height, width, y, x_, 1, 0)
 
 
 def ps_roi_align(
@@ -269,7 +270,7 @@ def _samples(rois, offset, bins, spatial_scale, count, aligned):
     return y + moved[..., 0], x + moved[..., 1]
 
 
-def _mean_of_samples(table, first, height, width, y, x, each=1, own=0):
+def _mean_of_samples(table, first, height, width, y, x, each, own):
     """Returns the means [k, oh, ow, c] of maps at points [k, oh, ow, s, s].
 
     Up to a pixel outside the maps counts as their border, what is farther as 0.

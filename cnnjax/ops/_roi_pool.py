@@ -1,4 +1,4 @@
-"""What regions of interest see, of whole pixels: the maximum or the mean of each bin."""
+"""What regions of interest see of whole pixels: each bin's maximum or mean."""
 
 import jax.numpy as jnp
 from jax import lax

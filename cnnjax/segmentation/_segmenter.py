@@ -78,6 +78,8 @@ class Segmenter(Network):
 class BackboneSegmenter(BackboneNetwork, Segmenter, kw_only=True):
     """A segmentation network on the endpoints of a classifier."""
 
+    num_classes: int | None = 21  # Not the 1000 of other networks on classifiers.
+
 
 class DilatedSegmenter(BackboneSegmenter, kw_only=True):
     """A segmentation network on a classifier that dilates instead of subsampling.

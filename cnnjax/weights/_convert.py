@@ -17,6 +17,8 @@ from cnnjax.weights._stacking import unroll
 
 Variables = dict[str, Any]
 
+HEAD = "params/head/bias"
+
 # What a state_dict holds besides parameters and statistics of ours: counters, constants
 # of attention, and heads that segmentation networks have in training only.
 NO_VARIABLE = re.compile(
@@ -60,13 +62,15 @@ def from_torch(
     model = registry.create(name, **options)
     shapes = shapes_of(model)
     names = _fitting(namers(model), shapes, state)
-    classes = state.get(names("params/head/bias").key)
-    if classes is None or classes.ndim != 1:
+    biases = state.get(names(HEAD).key)
+    if biases is None or biases.ndim != 1:
         raise errors.UserError(
             f"these weights lack the head of {name}; they have {few(state)}"
         )
-    if len(classes) != model.num_classes:
-        model = model.clone(num_classes=len(classes))
+    # Heads of detectors have as many logits for each anchor of a place.
+    classes = len(biases) // (shapes[HEAD].size // model.num_classes)
+    if classes != model.num_classes:
+        model = model.clone(num_classes=classes)
         shapes = shapes_of(model)
     first = first_kernel(model, shapes)
 

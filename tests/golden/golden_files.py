@@ -35,13 +35,18 @@ def arrays(name: str) -> dict[str, np.ndarray]:
         return dict(file)
 
 
+def state_of(golden: dict[str, np.ndarray], gain: float) -> dict[str, np.ndarray]:
+    """Returns the state_dict of a golden file."""
+    return {
+        key: fill(key, tuple(map(int, filter(None, shape.split(",")))), gain)
+        for key, shape in zip(golden["names"], golden["shapes"], strict=True)
+    }
+
+
 def load(name: str) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
     """Returns the state_dict, the input (NHWC) and the arrays of a golden file."""
     golden = arrays(name)
-    state = {
-        key: fill(key, tuple(map(int, filter(None, shape.split(",")))), golden["gain"])
-        for key, shape in zip(golden["names"], golden["shapes"], strict=True)
-    }
+    state = state_of(golden, golden["gain"])
     height, width = golden["input_hw"]
     images = np.random.RandomState(0).randn(2, 3, height, width).astype(np.float32)
     return state, images.transpose(0, 2, 3, 1), golden

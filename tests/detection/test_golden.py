@@ -1,0 +1,49 @@
+"""Every stage of a detector with a golden file is that of its reference."""
+
+import golden_files
+import jax
+import numpy as np
+
+import cnnjax
+
+
+def load(name):
+    """Returns a golden file's arrays, its weights in our layout, and the image."""
+    golden = golden_files.arrays(f"detection/torchvision-{name}")
+    height, width = map(int, name.rpartition("-")[2].split("x"))
+    state = golden_files.state_of(golden, gain=1.5)
+    variant = name.rpartition("-")[0]
+    variables = cnnjax.weights.from_torch(variant, state)
+    image = np.random.RandomState(0).randn(1, 3, height, width).astype(np.float32)
+    return golden, state, variables, image.transpose(0, 2, 3, 1)
+
+
+def check(wanted, found):
+    error = np.abs(wanted - found).max() / wanted.std()
+    assert error < 2e-5, error
+
+
+def check_features(golden, endpoints):
+    names = [name for name in golden if name.startswith("feature_")]
+    assert len(names) >= 5
+    for name in names:
+        wanted = golden[name].transpose(0, 2, 3, 1)
+        step = endpoints[name].shape[3] // wanted.shape[3]
+        check(wanted, endpoints[name][:, ::4, ::4, ::step])
+
+
+def test_retinanet():
+    name = "retinanet_resnet50_fpn"
+    golden, state, variables, image = load(f"{name}-128x160")
+    model = cnnjax.create(name)
+    _, out = jax.jit(model.apply)(variables, image)
+    check_features(golden, out)
+    for head in ("head_cls_logits", "head_bbox_regression"):
+        assert out[head].shape[1] == golden["n_anchors"]
+        check(golden[head], out[head][:, ::97])
+    params = jax.tree.leaves(variables["params"])
+    assert sum(p.size for p in params) == golden["params"]
+    back = cnnjax.weights.to_torch(name, variables)
+    assert back.keys() == state.keys()
+    for key, value in state.items():
+        np.testing.assert_array_equal(back[key], value, err_msg=key)
