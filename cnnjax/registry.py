@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cnnjax.models import Network, Paper
 
 FAMILIES = (
+    "cnnjax.detection.faster_rcnn",
     "cnnjax.detection.retinanet",
     "cnnjax.models.alexnet",
     "cnnjax.models.convnext",

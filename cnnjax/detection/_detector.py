@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
@@ -52,6 +53,11 @@ class Detector(Network):
         if self.num_classes is None:
             raise UserError("a detector has no use without classes to detect")
         return self.num_classes
+
+    def chance(self) -> Array:
+        """Returns a key of the stream `dropout`; without one, always the same."""
+        has = self.has_rng("dropout")
+        return self.make_rng("dropout") if has else jax.random.key(0)
 
 
 class PyramidDetector(Detector, BackboneNetwork, kw_only=True):

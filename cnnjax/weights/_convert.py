@@ -17,7 +17,7 @@ from cnnjax.weights._stacking import unroll
 
 Variables = dict[str, Any]
 
-HEAD = "params/head/bias"
+HEAD = re.compile("params/head(_0)?/bias")  # Some have one for each map.
 
 # What a state_dict holds besides parameters and statistics of ours: counters, constants
 # of attention, and heads that segmentation networks have in training only.
@@ -62,13 +62,14 @@ def from_torch(
     model = registry.create(name, **options)
     shapes = shapes_of(model)
     names = _fitting(namers(model), shapes, state)
-    biases = state.get(names(HEAD).key)
+    head = next(path for path in shapes if HEAD.fullmatch(path))
+    biases = state.get(names(head).key)
     if biases is None or biases.ndim != 1:
         raise errors.UserError(
             f"these weights lack the head of {name}; they have {few(state)}"
         )
     # Heads of detectors have as many logits for each anchor of a place.
-    classes = len(biases) // (shapes[HEAD].size // model.num_classes)
+    classes = len(biases) // (shapes[head].size // model.num_classes)
     if classes != model.num_classes:
         model = model.clone(num_classes=classes)
         shapes = shapes_of(model)
@@ -101,10 +102,9 @@ def from_torch(
             f"begins at 0",
             stacklevel=2,
         )
-        for path, value in variables.items():
-            if path.startswith("params/head/"):
-                shape = (*value.shape[:-1], num_classes)
-                variables[path] = np.zeros(shape, value.dtype)
+        for path, wanted in shapes_of(model.clone(num_classes=num_classes)).items():
+            if wanted.shape != shapes[path].shape:
+                variables[path] = np.zeros(wanted.shape, variables[path].dtype)
     channels = variables[first].shape[2]
     if in_channels not in (None, channels):
         warnings.warn(

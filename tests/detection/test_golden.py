@@ -32,18 +32,41 @@ def check_features(golden, endpoints):
         check(wanted, endpoints[name][:, ::4, ::4, ::step])
 
 
-def test_retinanet():
-    name = "retinanet_resnet50_fpn"
-    golden, state, variables, image = load(f"{name}-128x160")
-    model = cnnjax.create(name)
-    _, out = jax.jit(model.apply)(variables, image)
-    check_features(golden, out)
-    for head in ("head_cls_logits", "head_bbox_regression"):
-        assert out[head].shape[1] == golden["n_anchors"]
-        check(golden[head], out[head][:, ::97])
+def check_round_trip(name, golden, state, variables):
     params = jax.tree.leaves(variables["params"])
     assert sum(p.size for p in params) == golden["params"]
     back = cnnjax.weights.to_torch(name, variables)
     assert back.keys() == state.keys()
     for key, value in state.items():
         np.testing.assert_array_equal(back[key], value, err_msg=key)
+
+
+def test_retinanet():
+    name = "retinanet_resnet50_fpn"
+    golden, state, variables, image = load(f"{name}-128x160")
+    _, out = jax.jit(cnnjax.create(name).apply)(variables, image)
+    check_features(golden, out)
+    for head in ("head_cls_logits", "head_bbox_regression"):
+        assert out[head].shape[1] == golden["n_anchors"]
+        check(golden[head], out[head][:, ::97])
+    check_round_trip(name, golden, state, variables)
+
+
+def check_two_stages(golden, out):
+    check_features(golden, out)
+    for k in range(5):
+        for stage in (f"rpn_objectness_{k}", f"rpn_deltas_{k}"):
+            check(golden[stage].transpose(0, 2, 3, 1), out[stage][:, ::3, ::3])
+    wanted = golden["roi_pooled"].transpose(0, 2, 3, 1)
+    check(wanted, out["roi_pooled"][..., ::16])
+    for stage in ("box_scores", "box_deltas"):
+        check(golden[stage], out[stage])
+
+
+def test_faster_rcnn():
+    name = "fasterrcnn_resnet50_fpn"
+    golden, state, variables, image = load(f"{name}-128x160")
+    apply = jax.jit(cnnjax.create(name).apply)
+    _, out = apply(variables, image, proposals=golden["rois"][None])
+    check_two_stages(golden, out)
+    check_round_trip(name, golden, state, variables)
