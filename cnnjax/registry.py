@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 FAMILIES = (
     "cnnjax.detection.faster_rcnn",
+    "cnnjax.detection.mask_rcnn",
     "cnnjax.detection.retinanet",
     "cnnjax.models.alexnet",
     "cnnjax.models.convnext",

@@ -1,6 +1,8 @@
 """The second of two stages: which class a region is of, and where its box is."""
 
-import flax.linen as nn
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from cnnjax import ops
 from cnnjax.detection._coding import decode_boxes, encode_boxes
-from cnnjax.detection._detector import Losses, Objects, mean_over, smooth_l1
+from cnnjax.detection._detector import (
+    Detector,
+    Losses,
+    Objects,
+    mean_over,
+    sizes_of,
+    smooth_l1,
+)
 from cnnjax.detection._matching import (
     BETWEEN,
     NO_OBJECT,
@@ -18,7 +27,7 @@ from cnnjax.detection._matching import (
     sample,
 )
 from cnnjax.detection._outputs import Detections, Selection, clip, suppress
-from cnnjax.models import ModuleDef
+from cnnjax.models import Endpoints
 
 
 # What deltas are multiplied with, so that they have a spread of about 1.
@@ -27,25 +36,70 @@ LEAST_SIDE = 0.01  # Of a detection, in pixels.
 SHARE = 0.25  # The largest part of the regions that are learnt from that have objects.
 
 
-class BoxHead(nn.Module):
-    """Two dense layers on what a region sees.
+class RegionDetector(Detector):
+    """A detector of two stages.
 
     Attributes:
-      features: of both.
-      dense: their constructor.
-
-    Source: Lin et al., 2016, https://arxiv.org/abs/1612.03144, section 4.2.
+      samples: regions of an image that are learnt from.
+      selection: so many candidates are looked at on each map, and proposed in all.
     """
 
-    features: int
-    dense: ModuleDef
+    samples: int = 512
 
-    @nn.compact
-    def __call__(self, pooled: Float[Array, "k h w c"]) -> Float[Array, "k features"]:
-        # The reference's order.
-        x = pooled.transpose(0, 3, 1, 2).reshape(len(pooled), -1)
-        x = nn.relu(self.dense(self.features, name="fc6")(x))
-        return nn.relu(self.dense(self.features, name="fc7")(x))
+    def look_twice(
+        self,
+        image: Float[Array, "n h w c"],
+        objects: Objects | None,
+        sizes: Array | None,
+        proposals: Float[Array, "n k 4"] | None,
+        rpn: Callable[..., Any],
+        look: Callable[[Array], tuple[Array, Array, Endpoints]],
+    ) -> tuple["Looked", Endpoints]:
+        """Proposes regions and looks at them; or at those to learn from.
+
+        Args:
+          image, objects, sizes: as in the call.
+          proposals: boxes to be looked at instead of those that are proposed.
+          rpn: (sizes, objects, key) -> what `RegionProposals` returns.
+          look: (boxes [n, k, 4]) -> logits [n k, classes], deltas [n k, boxes 4] of one
+            box for each class, or of one for all of them; and endpoints.
+        """
+        sizes = sizes_of(image, sizes)
+        regions, valid, losses, out = rpn(sizes, objects, self.chance())
+        if proposals is not None:
+            regions, valid = proposals, jnp.ones(proposals.shape[:2], bool)
+        matched = jnp.full(valid.shape, NO_OBJECT)
+        if objects is not None:
+            regions, matched, valid = sample_regions(
+                self.chance(), regions, valid, objects, self.samples
+            )
+        scores, deltas, more = look(regions)
+        out |= {"rois": as_rois(regions), **more}
+        scores = scores.reshape(*valid.shape, -1)
+        deltas = deltas.reshape(*valid.shape, -1, 4)
+        if objects is not None:
+            losses |= jax.vmap(region_losses)(
+                regions, matched, valid, scores, deltas, objects
+            )
+            return Looked(losses, regions, matched), out
+        detections = detect_in_regions(
+            regions, valid, scores, deltas, sizes, self.selection
+        )
+        return Looked(detections, regions, matched), out
+
+
+class Looked(NamedTuple):
+    """What has come of regions.
+
+    Attributes:
+      output: the detections, or the losses.
+      regions: boxes [n, k, 4].
+      matched: the number of each one's object, if that is known; or `NO_OBJECT`.
+    """
+
+    output: Any
+    regions: Array
+    matched: Array
 
 
 def as_rois(boxes_xyxy: Float[Array, "n k 4"]) -> Float[Array, "nk 5"]:

@@ -9,46 +9,50 @@ import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from cnnjax import ops
-from cnnjax.detection._detector import (
-    SMALL,
-    Losses,
-    Objects,
-    Output,
-    PyramidDetector,
-    sizes_of,
-)
-from cnnjax.detection._outputs import Detections, Selection
-from cnnjax.detection._roi_heads import (
-    BoxHead,
-    as_rois,
-    detect_in_regions,
-    region_losses,
-    sample_regions,
-)
+from cnnjax.detection._detector import SMALL, Objects, Output, PyramidDetector
+from cnnjax.detection._outputs import Selection
+from cnnjax.detection._roi_heads import Looked, RegionDetector, as_rois
 from cnnjax.detection._rpn import RegionProposals
-from cnnjax.models import Paper, resnet
+from cnnjax.models import Endpoints, Layers, ModuleDef, Paper, resnet
 
 
 STRIDES = (4, 8, 16, 32)
 
 
-class FasterRCNN(PyramidDetector, kw_only=True):
+class BoxHead(nn.Module):
+    """Two dense layers on what a region sees.
+
+    Attributes:
+      features: of both.
+      dense: their constructor.
+
+    Source: Lin et al., 2016, https://arxiv.org/abs/1612.03144, section 4.2.
+    """
+
+    features: int
+    dense: ModuleDef
+
+    @nn.compact
+    def __call__(self, pooled: Float[Array, "k h w c"]) -> Float[Array, "k features"]:
+        # The reference's order.
+        x = pooled.transpose(0, 3, 1, 2).reshape(len(pooled), -1)
+        x = nn.relu(self.dense(self.features, name="fc6")(x))
+        return nn.relu(self.dense(self.features, name="fc7")(x))
+
+
+class FasterRCNN(RegionDetector, PyramidDetector, kw_only=True):
     """Faster R-CNN detector.
 
     Attributes:
       anchor_sizes: of each map, from stride 4 on, and of a last one that is subsampled.
-      samples: regions of an image that are learnt from.
-      selection: so many candidates are looked at on each map, and proposed in all.
     """
 
     image_size: int = 800
     anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512)
-    samples: int = 512
 
     @nn.compact
     def __call__(
@@ -75,40 +79,47 @@ class FasterRCNN(PyramidDetector, kw_only=True):
           proposals: boxes to be looked at instead of those that are proposed.
         """
         layers = self.layers(train, SMALL, SMALL, use_bias=True)
-        sizes = sizes_of(image, sizes)
         maps, out = self.pyramid(image, train, STRIDES)
         out |= {f"feature_{k}": x for k, x in enumerate(maps)}
         last = out["feature_pool"] = ops.max_pool2d(maps[-1], 1, 2)
-        regions, valid, losses, of_rpn = RegionProposals(
+        rpn = RegionProposals(
             layers.conv,
             [(size,) for size in self.anchor_sizes],
             self.selection.candidates,
             name="rpn",
-        )(image, [*maps, last], sizes, objects, self.chance())
-        out |= of_rpn
-        if proposals is not None:
-            regions, valid = proposals, jnp.ones(proposals.shape[:2], bool)
-        matched = jnp.zeros(valid.shape, jnp.int32)
-        if objects is not None:
-            regions, matched, valid = sample_regions(
-                self.chance(), regions, valid, objects, self.samples
-            )
-        out["rois"] = as_rois(regions)
-        x = out["roi_pooled"] = self.pool(maps, regions, 7)
-        x = BoxHead(4 * self.features, layers.dense, name="box_head")(x)
-        out["box_scores"] = layers.dense(self.classes, name="head")(x)
-        out["box_deltas"] = layers.dense(4 * self.classes, name="deltas")(x)
-        scores = out["box_scores"].reshape(*valid.shape, -1)
-        deltas = out["box_deltas"].reshape(*valid.shape, -1, 4)
-        if objects is not None:
-            losses |= jax.vmap(region_losses)(
-                regions, matched, valid, scores, deltas, objects
-            )
-            return losses | self.learn_more(maps, regions, matched, objects), out
-        detections = detect_in_regions(
-            regions, valid, scores, deltas, sizes, self.selection
         )
-        return self.find_more(maps, detections), out
+        box_head = BoxHead(4 * self.features, layers.dense, name="box_head")
+
+        def look(regions: Array) -> tuple[Array, Array, Endpoints]:
+            pooled = self.pool(maps, regions, 7)
+            x = box_head(pooled)
+            scores = layers.dense(self.classes, name="head")(x)
+            deltas = layers.dense(4 * self.classes, name="deltas")(x)
+            stages = ("roi_pooled", "box_scores", "box_deltas")
+            of_regions = zip(stages, (pooled, scores, deltas), strict=True)
+            return scores, deltas, dict(of_regions)
+
+        looked, of_regions = self.look_twice(
+            image,
+            objects,
+            sizes,
+            proposals,
+            functools.partial(rpn, image, [*maps, last]),
+            look,
+        )
+        output, more = self.look_further(maps, looked, objects, layers)
+        return output, out | of_regions | more
+
+    def look_further(
+        self,
+        maps: Sequence[Array],
+        looked: Looked,
+        objects: Objects | None,
+        layers: Layers,
+    ) -> Output:
+        """Returns what becomes of the output by further heads, and their endpoints."""
+        del maps, objects, layers
+        return looked.output, {}
 
     def pool(
         self, maps: Sequence[Array], boxes_xyxy: Float[Array, "n k 4"], size: int
@@ -120,22 +131,6 @@ class FasterRCNN(PyramidDetector, kw_only=True):
         scales = [1 / stride for stride in STRIDES]
         rois = as_rois(boxes_xyxy)
         return ops.pyramid_roi_align(maps, rois, levels, size, scales, 2, False)
-
-    def learn_more(
-        self,
-        maps: Sequence[Array],
-        regions: Float[Array, "n k 4"],
-        matched: Int[Array, "n k"],
-        objects: Objects,
-    ) -> Losses:
-        """Returns the losses of further heads: none here."""
-        del maps, regions, matched, objects
-        return {}
-
-    def find_more(self, maps: Sequence[Array], detections: Detections) -> Detections:
-        """Returns the detections with what further heads say of them: nothing here."""
-        del maps
-        return detections
 
 
 PAPERS = {"*": Paper("Ren et al.", 2015, "https://arxiv.org/abs/1506.01497")}

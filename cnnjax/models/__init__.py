@@ -6,6 +6,7 @@ from cnnjax.models._backbone import map_at as map_at
 from cnnjax.models._classifier import Activation as Activation
 from cnnjax.models._classifier import Classifier as Classifier
 from cnnjax.models._classifier import Endpoints as Endpoints
+from cnnjax.models._classifier import Layers as Layers
 from cnnjax.models._classifier import ModuleDef as ModuleDef
 from cnnjax.models._classifier import Network as Network
 from cnnjax.models._classifier import Paper as Paper

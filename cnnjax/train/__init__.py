@@ -26,6 +26,7 @@ from cnnjax.train.runs import versions as versions
 from cnnjax.train.runs import write_json as write_json
 from cnnjax.train.state import TrainState as TrainState
 from cnnjax.train.state import init_state as init_state
+from cnnjax.train.step import eval_objects as eval_objects
 from cnnjax.train.step import eval_pixels as eval_pixels
 from cnnjax.train.step import eval_step as eval_step
 from cnnjax.train.step import train_step as train_step

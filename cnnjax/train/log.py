@@ -107,7 +107,7 @@ class RunLog:
 
         Args:
           step: number of updates done.
-          metrics: "loss", "accuracy", "learning_rate" and any others.
+          metrics: "loss", "learning_rate" and any others.
           seconds: what the host spent on the update, by activity; {} of the first
             update, which compiles.
         """
@@ -169,9 +169,10 @@ class RunLog:
         if rate:
             seconds = (self._num_steps - step) * self._batch_size / rate
             left = str(datetime.timedelta(seconds=round(seconds)))
+        shown = [name for name in ("loss", "accuracy") if name in metrics]
+        scores = "  ".join(f"{name} {metrics[name]:.4f}" for name in shown)
         return (
-            f"loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.4f}  "
-            f"rate {metrics['learning_rate']:.4f}  "
+            f"{scores}  rate {metrics['learning_rate']:.4f}  "
             f"{rate or 0:.0f} images/s  {left} left"
         )
 

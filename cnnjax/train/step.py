@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -16,7 +16,7 @@ from cnnjax.train.distillation import Distillation
 from cnnjax.train.state import TrainState
 
 
-Batch = dict[str, Array]
+Batch = dict[str, Any]
 Loss = Callable[[Float[Array, "n *hw classes"], Num[Array, "n ..."]], Array]
 
 
@@ -59,9 +59,10 @@ def train_step(
 
     Returns:
       The state after the update, and scalar metrics: loss and accuracy (of pixels that
-      have one of the classes, if they are labelled) before it, and the norm of the
-      gradient. If the state has a `loss_scale` and a scaled gradient overflows, the
-      update is left out (norm 0; schedules do not advance) and the scale is halved.
+      have one of the classes, if they are labelled; of objects, the losses of which it
+      is the sum) before it, and the norm of the gradient. If the state has a
+      `loss_scale` and a scaled gradient overflows, the update is left out (norm 0;
+      schedules do not advance) and the scale is halved.
     """
     key = jax.random.fold_in(key, state.step)
     if axis_name is not None:
@@ -69,20 +70,27 @@ def train_step(
     mix_key, dropout_key = jax.random.split(key)
 
     def loss_fn(params, batch_stats, part, key):
+        image, label = part["image"], part["label"]
+        arguments = objects_of(label)
         outputs, mutated = model.apply(
             {"params": params, "batch_stats": batch_stats},
-            part["image"],
+            image,
+            *arguments,
             train=True,
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
-        logits = outputs[0].astype(jnp.float32)
-        losses = loss(logits, _targets(part["label"], logits, label_smoothing))
-        if distillation is not None:
-            losses = jnp.mean(losses.reshape(len(losses), -1), axis=1)
-            losses = distillation(losses, part["image"], outputs, state.step)
-        accuracy = _accuracy(logits, part["label"])
-        return jnp.mean(losses), (accuracy, mutated.get("batch_stats", {}))
+        if arguments:  # A detector has its own losses.
+            metrics = jax.tree.map(jnp.mean, outputs[0])
+            losses = sum(outputs[0].values())
+        else:
+            logits = outputs[0].astype(jnp.float32)
+            losses = loss(logits, _targets(label, logits, label_smoothing))
+            if distillation is not None:
+                losses = jnp.mean(losses.reshape(len(losses), -1), axis=1)
+                losses = distillation(losses, image, outputs, state.step)
+            metrics = {"accuracy": _accuracy(logits, label)}
+        return jnp.mean(losses), (metrics, mutated.get("batch_stats", {}))
 
     params = state.params
     if axis_name is not None:
@@ -104,7 +112,7 @@ def train_step(
     if axis_name is not None:
         found, batch_stats = jax.lax.pmean((found, batch_stats), axis_name)
         scaling = jax.lax.pmin(scaling, axis_name)
-    value, accuracy, grads = found
+    value, metrics, grads = found
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema_params = state.ema_params
@@ -113,11 +121,7 @@ def train_step(
     updated = TrainState(
         state.step + 1, params, batch_stats, opt_state, ema_params, state.loss_scale
     )
-    metrics = {
-        "loss": value,
-        "accuracy": accuracy,
-        "grad_norm": optax.tree.norm(grads),
-    }
+    metrics = {"loss": value, **metrics, "grad_norm": optax.tree.norm(grads)}
     if scaling:
         loss_scale, finite = scaling
         kept = dataclasses.replace(state, step=state.step + 1)
@@ -126,6 +130,11 @@ def train_step(
         metrics["grad_norm"] = jnp.where(finite, metrics["grad_norm"], 0.0)
         metrics["loss_scale"] = loss_scale.scale
     return updated, metrics
+
+
+def objects_of(label: Array | Mapping[str, Array]) -> tuple[Any, ...]:
+    """Returns what a detector takes besides images: objects and sizes; else nothing."""
+    return (label, label.get("sizes")) if isinstance(label, Mapping) else ()
 
 
 def _gradient(
@@ -148,8 +157,8 @@ def _gradient(
         grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
         (value, aux), grads = grad_fn(*arguments)
         scaling = ()
-    accuracy, batch_stats = aux
-    return (value, accuracy, grads), batch_stats, scaling
+    metrics, batch_stats = aux
+    return (value, metrics, grads), batch_stats, scaling
 
 
 def _accumulate(
@@ -273,6 +282,31 @@ def eval_pixels(
         ),
     }
     return _summed(metrics, axis_name), logits
+
+
+def eval_objects(
+    model: nn.Module,
+    state: TrainState,
+    batch: Batch,
+    *,
+    axis_name: str | None = None,
+) -> tuple[dict[str, Mean], Any]:
+    """Measures a detector on the images of a batch that its mask lets through.
+
+    Args:
+      model, state, axis_name: as in `eval_step`.
+      batch: "image" [n, h, w, c], the objects as "label", and boolean "mask" [n].
+
+    Returns:
+      The mean "loss", to be added over batches; and the detections.
+    """
+    variables = {"params": state.eval_params, "batch_stats": state.batch_stats}
+    objects, sizes = objects_of(batch["label"])
+    # What these two have in common is computed once.
+    losses, _ = model.apply(variables, batch["image"], objects, sizes)
+    detections, _ = model.apply(variables, batch["image"], None, sizes)
+    metrics = {"loss": Mean.of(jnp.asarray(sum(losses.values())), batch["mask"])}
+    return _summed(metrics, axis_name), detections
 
 
 def _evaluate(

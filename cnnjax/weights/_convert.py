@@ -80,7 +80,7 @@ def from_torch(
         key: value for key, value in state.items() if not NO_VARIABLE.fullmatch(key)
     }
     for path, wanted in shapes.items():
-        key, _ = target = names(path)
+        key = (target := names(path)).key
         if key not in left:
             problems.append(f"missing {key}")
             continue
@@ -91,7 +91,7 @@ def from_torch(
         if value.shape != shape:
             problems.append(f"{key} has shape {value.shape} instead of {shape}")
             continue
-        variables[path] = _to_ours(path, value, wanted.shape)
+        variables[path] = _to_ours(path, value, wanted.shape, target)
     problems += [f"unexpected {key}" for key in left]
     if problems:
         raise errors.UserError(f"these are not weights of {name}: {few(problems)}")
@@ -141,7 +141,7 @@ def to_torch(
         raise errors.UserError(f"these are no variables of {name}: {few(problems)}")
     state = {}
     for path, value in flat.items():
-        key, _ = target = names(path)
+        key = (target := names(path)).key
         state[key] = _to_theirs(path, np.asarray(value), target)
         if key.endswith(".running_mean"):
             counter = key.removesuffix("running_mean") + "num_batches_tracked"
@@ -170,8 +170,12 @@ def _their_shape(path: str, shape: tuple[int, ...], target: Name) -> tuple[int, 
     return _to_theirs(path, np.broadcast_to(np.int8(0), shape), target).shape
 
 
-def _to_ours(path: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _to_ours(
+    path: str, value: np.ndarray, shape: tuple[int, ...], target: Name
+) -> np.ndarray:
     """Kernels are [out, in, …] in PyTorch, and […, in, out] here."""
+    if target.transposed:
+        value = value.swapaxes(0, 1)
     if path.endswith("/kernel"):
         value = value.reshape(shape[-1], -1, *shape[:-2])
         return np.ascontiguousarray(np.moveaxis(value, (1, 0), (-2, -1)))
@@ -180,5 +184,7 @@ def _to_ours(path: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray
 
 def _to_theirs(path: str, value: np.ndarray, target: Name) -> np.ndarray:
     if path.endswith("/kernel"):
-        value = np.ascontiguousarray(np.moveaxis(value, (-2, -1), (1, 0)))
+        value = np.moveaxis(value, (-2, -1), (1, 0))
+        value = value.swapaxes(0, 1) if target.transposed else value
+        value = np.ascontiguousarray(value)
     return value if target.shape is None else value.reshape(target.shape)

@@ -10,8 +10,6 @@ import flax.linen as nn
 from cnnjax import errors
 
 
-Table = Mapping[str, str | tuple[str, tuple[int, ...]]]
-
 LEAVES = {
     "kernel": "weight",
     "scale": "weight",
@@ -27,12 +25,15 @@ class Name(NamedTuple):
     Attributes:
       key: its name in a state_dict.
       shape: that it has there, where it is another; -1 stands for what is left.
+      transposed: whether it is a kernel whose inputs come first there.
     """
 
     key: str
     shape: tuple[int, ...] | None = None
+    transposed: bool = False
 
 
+Table = Mapping[str, str | tuple[str, tuple[int, ...]] | Name]
 Namer = Callable[[str], Name]
 
 
@@ -61,20 +62,18 @@ def _namer(family: str, table: Table) -> Namer:
     rules = []
     for ours, theirs in table.items():
         pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9]+)", re.escape(ours))
-        rules.append((re.compile(pattern), Name(*_pair(theirs))))
+        if not isinstance(theirs, Name):
+            theirs = Name(theirs) if isinstance(theirs, str) else Name(*theirs)
+        rules.append((re.compile(pattern), theirs))
 
     def name(path: str) -> Name:
         variable = path.partition("/")[2]
         module, _, leaf = variable.rpartition("/")
         for part, suffix in ((variable, ""), (module, f".{LEAVES.get(leaf, leaf)}")):
-            for pattern, (template, shape) in rules:
+            for pattern, rule in rules:
                 if match := pattern.fullmatch(part):
                     fields = {key: _Number(n) for key, n in match.groupdict().items()}
-                    return Name(template.format(**fields) + suffix, shape)
+                    return rule._replace(key=rule.key.format(**fields) + suffix)
         raise errors.UserError(f"the reference of {family} has nothing like {path}")
 
     return name
-
-
-def _pair(theirs: str | tuple[str, tuple[int, ...]]) -> tuple:
-    return (theirs,) if isinstance(theirs, str) else theirs

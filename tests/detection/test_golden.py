@@ -1,10 +1,13 @@
 """Every stage of a detector with a golden file is that of its reference."""
 
+import chex
 import golden_files
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import cnnjax
+from cnnjax.detection import mask_rcnn
 
 
 def load(name):
@@ -69,4 +72,20 @@ def test_faster_rcnn():
     apply = jax.jit(cnnjax.create(name).apply)
     _, out = apply(variables, image, proposals=golden["rois"][None])
     check_two_stages(golden, out)
+    check_round_trip(name, golden, state, variables)
+
+
+def test_mask_rcnn():
+    name = "maskrcnn_resnet50_fpn"
+    golden, state, variables, image = load(f"{name}-128x160")
+    model, rois = cnnjax.create(name), golden["rois"][None]
+    (detections, out) = jax.jit(model.apply)(variables, image, proposals=rois)
+    check_two_stages(golden, out)
+    chex.assert_shape(detections.masks, (1, 100, 28, 28))
+    # What it draws of detections is here drawn of fixed regions.
+    conv = model.layers(False, use_bias=True).conv
+    head = mask_rcnn.MaskHead(91, conv, cnnjax.nn.ConvTranspose)
+    pooled = model.pool([out[f"feature_{k}"] for k in range(4)], jnp.asarray(rois), 14)
+    logits = head.apply({"params": variables["params"]["mask_head"]}, pooled)
+    check(golden["mask_logits"].transpose(0, 2, 3, 1), logits[..., ::10])
     check_round_trip(name, golden, state, variables)

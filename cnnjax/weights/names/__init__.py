@@ -10,4 +10,6 @@ An entry may also name a single parameter by its whole path, and then its whole 
 with the shape that it has there if that is another one (-1 for what is left):
 
     {"stage{s}_block{b}/scale": ("layers.{s:-1}.{b:-1}.gamma", (-1, 1, 1))}
+
+Or, for the kernel of a transposed convolution, a `Name` that says so.
 """
