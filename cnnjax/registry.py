@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 FAMILIES = (
     "cnnjax.detection.faster_rcnn",
+    "cnnjax.detection.fcos",
     "cnnjax.detection.mask_rcnn",
     "cnnjax.detection.retinanet",
+    "cnnjax.detection.ssd",
     "cnnjax.models.alexnet",
     "cnnjax.models.convnext",
     "cnnjax.models.deit",

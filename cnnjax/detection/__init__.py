@@ -12,5 +12,7 @@ from cnnjax.detection._matching import match_anchors as match_anchors
 from cnnjax.detection._outputs import Detections as Detections
 from cnnjax.detection._outputs import Selection as Selection
 from cnnjax.detection.faster_rcnn import FasterRCNN as FasterRCNN
+from cnnjax.detection.fcos import FCOS as FCOS
 from cnnjax.detection.mask_rcnn import MaskRCNN as MaskRCNN
 from cnnjax.detection.retinanet import RetinaNet as RetinaNet
+from cnnjax.detection.ssd import SSD as SSD

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from cnnjax.detection._fpn import FeaturePyramid
 from cnnjax.detection._outputs import Detections, Selection
 from cnnjax.errors import UserError
-from cnnjax.models import BackboneNetwork, Endpoints, Network, map_at
+from cnnjax.models import BackboneNetwork, Endpoints, ModuleDef, Network, map_at
 
 
 Objects = Mapping[str, Array]
@@ -87,6 +87,24 @@ class PyramidDetector(Detector, BackboneNetwork, kw_only=True):
         out = {name: x for name, x in out.items() if x.ndim == 4}
         fpn = FeaturePyramid(self.features, conv, name="fpn")
         return fpn([map_at(maps, stride) for stride in strides]), out
+
+    def coarser(
+        self, maps: Sequence[Array], conv: ModuleDef, count: int
+    ) -> list[Array]:
+        """Returns `count` maps: those of strides 8 to 32, and P6 and P7 of the last.
+
+        Source: Lin et al., 2017, https://arxiv.org/abs/1708.02002, section 4.
+        """
+        maps = [*maps]
+        for k in range(3, count):
+            x = maps[-1] if k == 3 else nn.relu(maps[-1])
+            maps.append(conv(self.features, 3, 2, name=f"p{k + 3}")(x))
+        return maps
+
+    def named(self, maps: Sequence[Array]) -> Endpoints:
+        """Returns maps as endpoints: feature_0 to feature_2, feature_p6, feature_p7."""
+        names = ("0", "1", "2", "p6", "p7")
+        return {f"feature_{k}": x for k, x in zip(names, maps, strict=False)}
 
 
 def sizes_of(image: Array, sizes: Array | None) -> Int[Array, "n 2"]:

@@ -65,11 +65,8 @@ class RetinaNet(PyramidDetector, kw_only=True):
         conv = self.layers(train, SMALL, use_bias=True).conv
         tower_conv = self.layers(train, he_normal, use_bias=True).conv
         maps, out = self.pyramid(image, train, (8, 16, 32))
-        out |= {f"feature_{k}": x for k, x in enumerate(maps)}
-        for k in range(3, len(self.anchor_sizes)):
-            x = maps[-1] if k == 3 else nn.relu(maps[-1])
-            maps.append(conv(self.features, 3, 2, name=f"p{k + 3}")(x))
-            out[f"feature_p{k + 3}"] = maps[-1]
+        maps = self.coarser(maps, conv, len(self.anchor_sizes))
+        out |= self.named(maps)
 
         # Three sizes in an octave, each in three shapes.
         steps = [2 ** (k / 3) for k in range(3)]

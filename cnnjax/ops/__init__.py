@@ -12,6 +12,7 @@ from cnnjax.ops._boxes import box_giou as box_giou
 from cnnjax.ops._boxes import box_iou as box_iou
 from cnnjax.ops._boxes import clip_boxes as clip_boxes
 from cnnjax.ops._boxes import convert_boxes as convert_boxes
+from cnnjax.ops._boxes import paired_giou as paired_giou
 from cnnjax.ops._conv import conv_general_dilated as conv_general_dilated
 from cnnjax.ops._conv2d import conv2d as conv2d
 from cnnjax.ops._conv2d import conv_transpose2d as conv_transpose2d

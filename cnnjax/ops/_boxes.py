@@ -54,7 +54,18 @@ def box_giou(one_xyxy: AnyArray, other_xyxy: AnyArray) -> Float[Array, "n m"]:
 
     Source: Rezatofighi et al., 2019, https://arxiv.org/abs/1902.09630.
     """
-    one, other, overlap, union = _pairs(one_xyxy, other_xyxy)
+    return _giou(*_pairs(one_xyxy, other_xyxy))
+
+
+def paired_giou(one_xyxy: AnyArray, other_xyxy: AnyArray) -> Float[Array, " n"]:
+    """Returns the generalised IoU of boxes [n, 4] with those [n, 4] of the same row."""
+    for boxes in (one_xyxy, other_xyxy):
+        check_rows(boxes, 4, "boxes")
+    one, other = jnp.asarray(one_xyxy), jnp.asarray(other_xyxy)
+    return _giou(one, other, *iou(one, other, box_area(one), box_area(other)))
+
+
+def _giou(one, other, overlap, union):
     sides = jnp.maximum(one[..., 2:], other[..., 2:]) - jnp.minimum(
         one[..., :2], other[..., :2]
     )

@@ -5,6 +5,7 @@ import golden_files
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import cnnjax
 from cnnjax.detection import mask_rcnn
@@ -23,7 +24,8 @@ def load(name):
 
 def check(wanted, found):
     error = np.abs(wanted - found).max() / wanted.std()
-    assert error < 2e-5, error
+    # Measured: up to 2.3e-5 (SSD's last maps). The files themselves ask for 1e-3.
+    assert error < 5e-5, error
 
 
 def check_features(golden, endpoints):
@@ -44,9 +46,12 @@ def check_round_trip(name, golden, state, variables):
         np.testing.assert_array_equal(back[key], value, err_msg=key)
 
 
-def test_retinanet():
-    name = "retinanet_resnet50_fpn"
-    golden, state, variables, image = load(f"{name}-128x160")
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("retinanet_resnet50_fpn", "128x160"), ("ssd300_vgg16", "300x300")],
+)
+def test_one_stage(name, size):
+    golden, state, variables, image = load(f"{name}-{size}")
     _, out = jax.jit(cnnjax.create(name).apply)(variables, image)
     check_features(golden, out)
     for head in ("head_cls_logits", "head_bbox_regression"):
