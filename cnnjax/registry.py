@@ -17,6 +17,7 @@ FAMILIES = (
     "cnnjax.detection.fcos",
     "cnnjax.detection.mask_rcnn",
     "cnnjax.detection.retinanet",
+    "cnnjax.detection.rfcn",
     "cnnjax.detection.ssd",
     "cnnjax.models.alexnet",
     "cnnjax.models.convnext",

@@ -15,4 +15,5 @@ from cnnjax.detection.faster_rcnn import FasterRCNN as FasterRCNN
 from cnnjax.detection.fcos import FCOS as FCOS
 from cnnjax.detection.mask_rcnn import MaskRCNN as MaskRCNN
 from cnnjax.detection.retinanet import RetinaNet as RetinaNet
+from cnnjax.detection.rfcn import RFCN as RFCN
 from cnnjax.detection.ssd import SSD as SSD

@@ -87,12 +87,13 @@ class FCOS(PyramidDetector, kw_only=True):
         seen = [box_tower(x) for x in maps]
         sides = [per_anchor(nn.relu(box_head(x)), 4) for x in seen]
         centers = [per_anchor(center_head(x), 1) for x in seen]
-        whole: Any = [jnp.concatenate(x, axis=1) for x in (logits, sides, centers)]
+        whole = [jnp.concatenate(x, axis=1) for x in (logits, sides, centers)]
         stages = ("head_cls_logits", "head_bbox_regression", "head_bbox_ctrness")
         out |= zip(stages, whole, strict=True)
         if objects is not None:
             around = jnp.concatenate(points)
-            return jax.vmap(functools.partial(_losses, around))(*whole, objects), out
+            learn = jax.vmap(_losses, in_axes=(None, 0, 0, 0, 0))
+            return learn(around, whole[0], whole[1], whole[2], objects), out
         found = [
             (jnp.sqrt(nn.sigmoid(x) * nn.sigmoid(c)), s, p)
             for x, c, s, p in zip(logits, centers, sides, points, strict=True)

@@ -11,9 +11,8 @@ from families import FAMILIES, NUM_PARAMS, TINY, family_of
 
 import cnnjax
 from cnnjax import registry
-from cnnjax.models import Classifier
+from cnnjax.models import BackboneNetwork, Classifier
 from cnnjax.models._stages import StagedClassifier
-from cnnjax.segmentation import BackboneSegmenter
 
 
 every_tiny = pytest.mark.parametrize("model", TINY.values(), ids=TINY)
@@ -72,7 +71,7 @@ def test_num_params(name):
     # Like blocks need one trace then.
     if isinstance(model, StagedClassifier):
         model = model.clone(scan=True)
-    elif isinstance(model, BackboneSegmenter):
+    elif isinstance(model, BackboneNetwork):
         model = model.clone(classifier=functools.partial(model.classifier, scan=True))
     _, variables = shapes(model)
     params = jax.tree.leaves(variables["params"])

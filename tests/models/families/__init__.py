@@ -11,21 +11,33 @@ FAMILIES = {
     )
     for module in registry.FAMILIES
 }
-CLASSIFIERS = {  # Others' logits are of pixels.
-    module.rpartition(".")[2]
-    for module in registry.FAMILIES
-    if module.startswith("cnnjax.models.")
-}
+
+
+def of(room):
+    """Returns the names of a room's families."""
+    start = f"cnnjax.{room}."
+    return {name.removeprefix(start) for name in registry.FAMILIES if start in name}
+
+
+CLASSIFIERS = of("models")
 NUM_PARAMS = {
     name: count
     for family in FAMILIES.values()
     for name, count in family.NUM_PARAMS.items()
 }
-TINY = {
-    f"{family}-{name}": model
-    for family, module in FAMILIES.items()
-    for name, model in module.TINY.items()
-}
+
+
+def tiny(families):
+    """Returns the tiny instances of families by name."""
+    return {
+        f"{family}-{name}": model
+        for family in sorted(families)
+        for name, model in FAMILIES[family].TINY.items()
+    }
+
+
+TINY = tiny(CLASSIFIERS | of("segmentation"))  # Which return logits.
+DETECTORS = tiny(of("detection"))
 
 
 def family_of(name):
