@@ -3,7 +3,7 @@
 import math
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from cnnjax import ops
 
@@ -54,3 +54,23 @@ def decode_boxes(
     sides = anchors[:, 2:] * jnp.exp(jnp.minimum(deltas[:, 2:], MOST))
     boxes = jnp.concatenate([middle, sides], 1)
     return ops.convert_boxes(boxes, "cxcywh", "xyxy")
+
+
+def encode_matched(
+    boxes_xyxy: Float[Array, "m 4"],
+    matched: Int[Array, " n"],
+    anchors_xyxy: Float[Array, "n 4"],
+    weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+) -> Float[Array, "n 4"]:
+    """Returns what `encode_boxes` does of each anchor's object; 0 where it has none.
+
+    Args:
+      boxes_xyxy: the objects' [m, 4].
+      matched: numbers of objects, negative for none [n].
+      anchors_xyxy: [n, 4]; those without an object need not have an area.
+      weights: as in `encode_boxes`.
+    """
+    found = matched[:, None] >= 0
+    unit = jnp.asarray([[0.0, 0.0, 1.0, 1.0]], anchors_xyxy.dtype)
+    boxes = jnp.where(found, boxes_xyxy[matched], unit)
+    return encode_boxes(boxes, jnp.where(found, anchors_xyxy, unit), weights)

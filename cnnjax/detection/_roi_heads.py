@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from cnnjax import ops
-from cnnjax.detection._coding import decode_boxes, encode_boxes
+from cnnjax.detection._coding import decode_boxes, encode_matched
 from cnnjax.detection._detector import (
     Detector,
     Losses,
@@ -22,7 +22,6 @@ from cnnjax.detection._detector import (
 from cnnjax.detection._matching import (
     BETWEEN,
     NO_OBJECT,
-    boxes_of,
     match_anchors,
     sample,
 )
@@ -159,8 +158,7 @@ def region_losses(
     found, count = matched >= 0, valid.sum()
     labels = jnp.where(found, objects["labels"][matched], 0)
     missed = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
-    wanted = boxes_of(objects["boxes_xyxy"], matched, regions)
-    wanted = encode_boxes(wanted, regions, WEIGHTS)
+    wanted = encode_matched(objects["boxes_xyxy"], matched, regions, WEIGHTS)
     own = jnp.minimum(labels, deltas.shape[1] - 1)[:, None, None]
     own = jnp.take_along_axis(deltas, own, axis=1)[:, 0]
     return {

@@ -11,9 +11,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from cnnjax import ops
 from cnnjax.detection._anchors import grid_anchors
-from cnnjax.detection._coding import decode_boxes, encode_boxes
+from cnnjax.detection._coding import decode_boxes, encode_matched
 from cnnjax.detection._detector import Losses, Objects, mean_over, per_anchor, smooth_l1
-from cnnjax.detection._matching import boxes_of, match_anchors, sample
+from cnnjax.detection._matching import match_anchors, sample
 from cnnjax.detection._outputs import best, clip, suppress
 from cnnjax.models import Endpoints, ModuleDef
 
@@ -153,7 +153,7 @@ def rpn_losses(
     anchors, matched = anchors[chosen], matched[chosen]
     objectness, deltas = objectness[chosen], deltas[chosen]
     found, count = valid & (matched >= 0), valid.sum()
-    wanted = encode_boxes(boxes_of(boxes, matched, anchors), anchors)
+    wanted = encode_matched(boxes, matched, anchors)
     missed = optax.sigmoid_binary_cross_entropy(objectness, found.astype(jnp.float32))
     return {
         "rpn_objectness": mean_over(missed, valid, count),

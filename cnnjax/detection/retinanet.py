@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from cnnjax import losses, ops
 from cnnjax.detection._anchors import grid_anchors
-from cnnjax.detection._coding import decode_boxes, encode_boxes
+from cnnjax.detection._coding import decode_boxes, encode_matched
 from cnnjax.detection._detector import (
     SMALL,
     Losses,
@@ -29,7 +29,7 @@ from cnnjax.detection._detector import (
     smooth_l1,
 )
 from cnnjax.detection._heads import Tower, prior
-from cnnjax.detection._matching import BETWEEN, boxes_of, match_anchors
+from cnnjax.detection._matching import BETWEEN, match_anchors
 from cnnjax.detection._outputs import Selection, detect
 from cnnjax.models import Paper, he_normal, resnet
 
@@ -102,7 +102,7 @@ class RetinaNet(PyramidDetector, kw_only=True):
         count = found.sum()
         targets = jax.nn.one_hot(jnp.where(found, labels[matched], -1), self.classes)
         missed = self.classification_loss(logits, targets).sum(-1)
-        wanted = encode_boxes(boxes_of(boxes, matched, anchors), anchors)
+        wanted = encode_matched(boxes, matched, anchors)
         return {
             "classification": mean_over(missed, matched != BETWEEN, count),
             "boxes": mean_over(smooth_l1(deltas, wanted), found, count),

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from cnnjax import ops
 from cnnjax.detection._anchors import ssd_anchors
-from cnnjax.detection._coding import decode_boxes, encode_boxes
+from cnnjax.detection._coding import decode_boxes, encode_matched
 from cnnjax.detection._detector import (
     Detector,
     Losses,
@@ -25,7 +25,7 @@ from cnnjax.detection._detector import (
     sizes_of,
     smooth_l1,
 )
-from cnnjax.detection._matching import boxes_of, hard_negatives, match_anchors
+from cnnjax.detection._matching import hard_negatives, match_anchors
 from cnnjax.detection._outputs import Detections, Selection, best, clip, suppress
 from cnnjax.models import ModuleDef, Paper
 
@@ -155,7 +155,7 @@ def _losses(
     labels = jnp.where(found, objects["labels"][matched], 0)
     missed = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     learnt = found | hard_negatives(missed, matched, NEGATIVES)
-    wanted = encode_boxes(boxes_of(boxes, matched, anchors), anchors, WEIGHTS)
+    wanted = encode_matched(boxes, matched, anchors, WEIGHTS)
     return {
         "classification": mean_over(missed, learnt, count),
         "boxes": mean_over(smooth_l1(deltas, wanted, 1.0), found, count),
