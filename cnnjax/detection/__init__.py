@@ -6,6 +6,7 @@ from cnnjax.detection._coding import decode_boxes as decode_boxes
 from cnnjax.detection._coding import encode_boxes as encode_boxes
 from cnnjax.detection._detector import Detector as Detector
 from cnnjax.detection._detector import PyramidDetector as PyramidDetector
+from cnnjax.detection._masks import paste_masks as paste_masks
 from cnnjax.detection._matching import BETWEEN as BETWEEN
 from cnnjax.detection._matching import NO_OBJECT as NO_OBJECT
 from cnnjax.detection._matching import match_anchors as match_anchors
