@@ -2,6 +2,7 @@
 
 from cnnjax.weights._convert import from_torch as from_torch
 from cnnjax.weights._convert import to_torch as to_torch
+from cnnjax.weights._epsilon import with_norm_epsilon as with_norm_epsilon
 from cnnjax.weights._files import load as load
 from cnnjax.weights._files import preprocessing as preprocessing
 from cnnjax.weights._preprocessing import Preprocessing as Preprocessing
