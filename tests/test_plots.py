@@ -154,3 +154,86 @@ def test_overlay_mixes_the_picture_with_the_colours(tmp_path):
     mixed = {0: (150, 150, 150), 1: (182, 150, 150), 2: (150, 182, 150)}
     expected = [[mixed[i] for i in row] for row in labels.tolist()]
     np.testing.assert_array_equal(pixels(path), expected)
+
+
+GREY = np.full((60, 80, 1), 200, np.uint8)
+CLASSES = ["background", "cat", "dog"]
+
+
+def objects(boxes, labels, scores=None, masks=None):
+    scores = None if scores is None else np.float32(scores)
+    boxes = np.float32(boxes).reshape(-1, 4)
+    return plots.Objects(boxes, np.array(labels, int), scores, masks)
+
+
+def test_boxes_has_a_frame_and_a_mask_of_each_object(tmp_path):
+    path = tmp_path / "new" / "boxes.png"
+    masks = np.zeros((2, 60, 80), bool)
+    masks[0, 10:40, 10:30] = masks[1, 20:50, 20:60] = True
+    found = objects([[10, 10, 30, 40], [20, 20, 60, 50]], [1, 2], [0.9, 0.6], masks)
+    plots.boxes(path, [GREY], [found], CLASSES)
+    image = pixels(path)
+    shares = {}
+    for name, color in {"cat": (128, 0, 0), "dog": (0, 128, 0)}.items():
+        assert close_to(image, color).sum() > 500, name
+        mixed = 0.6 * 200 + 0.4 * np.array(color)
+        shares[name] = close_to(image, mixed).sum() / image[..., 0].size
+    # The first is on top.
+    assert shares["cat"] == pytest.approx(600 / 4800, rel=0.15)
+    assert shares["dog"] == pytest.approx((1200 - 200) / 4800, rel=0.15)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_boxes_of_images_without_objects(tmp_path, count):
+    path = tmp_path / "boxes.png"
+    plots.boxes(path, [GREY] * count, [objects([], [])] * count, CLASSES)
+    assert close_to(pixels(path), (200,) * 3).mean() > 0.5 * count / 8
+
+
+def test_hits_and_misses_counts_each_object_once(tmp_path):
+    path = tmp_path / "hits.png"
+    green, orange, red = (50, 205, 50), (255, 165, 0), (255, 0, 0)
+    box, other = [5, 20, 35, 50], [45, 20, 75, 50]
+    one = objects([box], [1])
+    for found, shown in (
+        (objects([box], [1], [0.9]), [green]),
+        (objects([other], [1], [0.9]), [orange, red]),
+        (objects([box], [2], [0.9]), [orange, red]),  # Of another class.
+        (objects([box, box], [1, 1], [0.9, 0.8]), [green, red]),
+        (objects([], [], []), [orange]),
+    ):
+        plots.hits_and_misses(path, [GREY], [one], [found], CLASSES)
+        image = pixels(path)[:-60]  # Without the legend.
+        for color in (green, orange, red):
+            assert (close_to(image, color).sum() > 100) == (color in shown), color
+
+
+def test_hits_depend_on_the_threshold(tmp_path):
+    path = tmp_path / "hits.png"
+    true, found = objects([[0, 0, 40, 40]], [1]), objects([[0, 0, 40, 20]], [1], [0.9])
+    for threshold, hit in ((0.5, True), (0.51, False)):
+        plots.hits_and_misses(path, [GREY], [true], [found], CLASSES, threshold)
+        assert (close_to(pixels(path)[:-60], (255, 0, 0)).sum() == 0) == hit
+
+
+@pytest.mark.parametrize("count", [2, 80])
+def test_precision_recall_draws_a_line_for_each_class(tmp_path, count):
+    path = tmp_path / "curves.png"
+    recall = np.linspace(0, 1, 11)
+    curves = [(recall, 1 - recall * k / count) for k in range(count)]
+    plots.precision_recall(path, curves, [f"class {k}" for k in range(count)])
+    for color in ((31, 119, 180), (255, 127, 14)):  # Matplotlib's first two.
+        assert close_to(pixels(path), color).sum() > 200
+
+
+def test_anchors_may_leave_the_image(tmp_path):
+    path = tmp_path / "anchors.png"
+    groups = {
+        "of one place": np.float32([[-20, -20, 20, 20], [-10, -30, 10, 30]]),
+        "that match": np.float32([[10, 10, 50, 50]]),
+    }
+    plots.anchors(path, GREY, groups, np.float32([[15, 15, 50, 55]]))
+    image = pixels(path)
+    for color in ((31, 119, 180), (255, 127, 14), (0, 0, 0)):
+        assert close_to(image, color).sum() > 200
+    plots.anchors(path, GREY, {"nothing": np.zeros((0, 4), np.float32)})

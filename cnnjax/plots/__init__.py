@@ -6,6 +6,11 @@ from cnnjax.plots._costs import receptive_field as receptive_field
 from cnnjax.plots._costs import roofline as roofline
 from cnnjax.plots._costs import scaling as scaling
 from cnnjax.plots._costs import stages as stages
+from cnnjax.plots._detection import Objects as Objects
+from cnnjax.plots._detection import anchors as anchors
+from cnnjax.plots._detection import boxes as boxes
+from cnnjax.plots._detection import hits_and_misses as hits_and_misses
+from cnnjax.plots._detection import precision_recall as precision_recall
 from cnnjax.plots._runs import confusion_matrix as confusion_matrix
 from cnnjax.plots._runs import learning_curves as learning_curves
 from cnnjax.plots._runs import misclassified as misclassified
