@@ -38,7 +38,7 @@ ALLOWED = {
     "recipes": {"data", "models", "registry", "train"},
     "cli": {"data", "metrics", "models", "plots", "registry", "train"}
     | {"weights"}
-    | {"cost", "inference", "segmentation"},
+    | {"cost", "detection", "inference", "segmentation"},
 }
 
 

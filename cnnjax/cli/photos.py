@@ -22,3 +22,8 @@ def open_photo(path: Path) -> Image.Image:
         raise errors.UserError(
             f"{path} cannot be read as a picture: {error}"
         ) from error
+
+
+def in_channels(photo: Image.Image, channels: int) -> Image.Image:
+    """Returns an RGB image as a network sees it: grey if it has one channel only."""
+    return photo if channels == 3 else photo.convert("L")

@@ -1,6 +1,5 @@
 """`python -m cnnjax predict`: what photographs show."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import tyro
 
 import cnnjax
 from cnnjax import errors
-from cnnjax.cli.networks import load_network, weights_file
+from cnnjax.cli.networks import class_names, load_network, of_kind, weights_file
 from cnnjax.cli.photos import open_photo
 from cnnjax.models import Classifier
 
@@ -42,16 +41,14 @@ def predict(
     pictures = [open_photo(path) for path in photos]
     weights = weights_file(weights)
     network, variables = load_network(model, weights)
-    if not isinstance(network, Classifier):
-        raise errors.UserError(
-            f"a {type(network).__name__} says what pixels show: use `segment`"
-        )
+    network = of_kind(Classifier, network)
     prepare = cnnjax.weights.preprocessing(model, weights)
     images = np.stack([prepare(picture) for picture in pictures])
     logits, _ = jax.jit(network.apply)(variables, images)
     probabilities = np.asarray(cnnjax.ops.softmax(logits))
-    names = cnnjax.weights.class_names(weights)
-    names = names or _class_names(probabilities.shape[1])
+    count = probabilities.shape[1]
+    usual = cnnjax.weights.imagenet_class_names if count == 1000 else tuple
+    names = class_names(weights, count, usual)
 
     table = rich.table.Table("photo", "label")
     table.add_column("probability", justify="right")
@@ -66,9 +63,3 @@ def predict(
     if save is not None:
         cnnjax.plots.predictions(save, [np.asarray(p) for p in pictures], answers)
         print(f"wrote {save}")
-
-
-def _class_names(num_classes: int) -> Sequence[str]:
-    if num_classes == 1000:
-        return cnnjax.weights.imagenet_class_names()
-    return [f"class {i}" for i in range(num_classes)]

@@ -14,8 +14,14 @@ from jaxtyping import Float
 
 import cnnjax
 from cnnjax import errors, segmentation
-from cnnjax.cli.networks import load_network, weights_file
-from cnnjax.cli.photos import open_photo
+from cnnjax.cli.networks import (
+    class_names,
+    colour_channels,
+    load_network,
+    of_kind,
+    weights_file,
+)
+from cnnjax.cli.photos import in_channels, open_photo
 
 
 # Which most of the weights are for that come without names: PASCAL VOC's, in the order
@@ -50,15 +56,9 @@ def segment(
     picture = open_photo(photo)
     weights = weights_file(weights)
     network, variables = load_network(model, weights)
-    if not isinstance(network, segmentation.Segmenter):
-        raise errors.UserError(
-            f"a {type(network).__name__} says what whole photographs show: use "
-            "`predict`"
-        )
-    channels = cnnjax.weights.in_channels(network, variables)
-    if channels not in (1, 3):
-        raise errors.UserError(f"{weights} is for images of {channels} channels")
-    seen = picture if channels == 3 else picture.convert("L")
+    network = of_kind(segmentation.Segmenter, network)
+    channels = colour_channels(network, variables, weights)
+    seen = in_channels(picture, channels)
     image = cnnjax.weights.preprocessing(model, weights).normalise(seen)
     apply = functools.partial(jax.jit(_logits(network)), variables)
     try:
@@ -67,9 +67,7 @@ def segment(
         raise errors.UserError(f"{photo}: {error}") from error
     labels = np.asarray(logits[0]).argmax(axis=-1)
 
-    names = cnnjax.weights.class_names(weights) or VOC
-    if len(names) != logits.shape[-1]:
-        names = [f"class {i}" for i in range(logits.shape[-1])]
+    names = class_names(weights, logits.shape[-1], lambda: VOC)
     rich.console.Console().print(_table(labels, names))
     cnnjax.plots.overlay(out, np.asarray(picture), labels)
     print(f"wrote {out}")

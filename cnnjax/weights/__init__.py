@@ -13,6 +13,7 @@ from cnnjax.weights._saved import restore as restore
 from cnnjax.weights._saved import save as save
 from cnnjax.weights._saved import saved_name as saved_name
 from cnnjax.weights._shapes import in_channels as in_channels
+from cnnjax.weights._shapes import num_classes as num_classes
 from cnnjax.weights._shapes import shapes_of as shapes_of
 from cnnjax.weights._stacking import roll as roll
 from cnnjax.weights._stacking import unroll as unroll

@@ -11,13 +11,11 @@ import numpy as np
 from cnnjax import errors, registry
 from cnnjax.trees import few
 from cnnjax.weights._names import Name, Namer, namers
-from cnnjax.weights._shapes import first_kernel, shapes_of
+from cnnjax.weights._shapes import first_kernel, head, shapes_of
 from cnnjax.weights._stacking import unroll
 
 
 Variables = dict[str, Any]
-
-HEAD = re.compile("params/head(_0)?/bias")  # Some have one for each map.
 
 # What a state_dict holds besides parameters and statistics of ours: counters, constants
 # of attention, and heads that segmentation networks have in training only.
@@ -62,15 +60,13 @@ def from_torch(
     model = registry.create(name, **options)
     shapes = shapes_of(model)
     names = _fitting(namers(model), shapes, state)
-    head = next(path for path in shapes if HEAD.fullmatch(path))
-    biases = state.get(names(head).key)
+    bias, logits = head(model, shapes)
+    biases = state.get(names(bias).key)
     if biases is None or biases.ndim != 1:
         raise errors.UserError(
             f"these weights lack the head of {name}; they have {few(state)}"
         )
-    # Heads of detectors have as many logits for each anchor of a place.
-    classes = len(biases) // (shapes[head].size // model.num_classes)
-    if classes != model.num_classes:
+    if (classes := len(biases) // logits) != model.num_classes:
         model = model.clone(num_classes=classes)
         shapes = shapes_of(model)
     first = first_kernel(model, shapes)

@@ -46,6 +46,23 @@ class Preprocessing:
         )
         return self.normalise(photo)
 
+    def fit(
+        self, photo: Image.Image
+    ) -> tuple[Float[np.ndarray, "s s 3"], tuple[int, int]]:
+        """Prepares all that a photograph shows, not turned, as detectors take it.
+
+        Its longer side becomes `image_size`; below and on its right there are zeros.
+
+        Returns:
+          The image; and rows and columns of the photograph in it.
+        """
+        scale = self.image_size / max(photo.size)
+        width, height = (max(1, round(side * scale)) for side in photo.size)
+        resampling = Image.Resampling[self.interpolation.upper()]
+        image = self.normalise(photo.resize((width, height), resampling))
+        sides = ((0, self.image_size - height), (0, self.image_size - width), (0, 0))
+        return np.pad(image, sides), (height, width)
+
     def normalise(self, photo: Image.Image) -> Float[np.ndarray, "h w 3"]:
         """Prepares a photograph as it is: neither turned nor resized."""
         pixels = np.asarray(photo.convert("RGB"), np.float32) / 255

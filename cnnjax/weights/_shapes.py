@@ -1,5 +1,6 @@
 """The variables that a model has, without computing them."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,9 @@ import numpy as np
 from cnnjax import trees
 from cnnjax.models import Network
 from cnnjax.weights._stacking import unroll
+
+
+HEAD = re.compile("params/head(_0)?/bias")  # Some have one for each map.
 
 
 def shapes_of(model: Network, in_channels: int = 3) -> dict[str, Any]:
@@ -34,6 +38,25 @@ def first_kernel(model: Network, shapes: Mapping[str, Any]) -> str:
     other = shapes_of(model, in_channels=1)
     (first,) = (path for path in shapes if shapes[path].shape != other[path].shape)
     return first
+
+
+def head(model: Network, shapes: Mapping[str, Any]) -> tuple[str, int]:
+    """Returns the path of the bias of a model's logits, and how many a class has of it.
+
+    Detectors' heads have a logit for each anchor of a place.
+
+    Args:
+      model: any with classes.
+      shapes: those of its variables.
+    """
+    path = next(path for path in shapes if HEAD.fullmatch(path))
+    return path, shapes[path].size // (model.num_classes or 1)
+
+
+def num_classes(model: Network, variables: Mapping[str, Any]) -> int:
+    """Returns how many classes variables are for, of such a model with any number."""
+    path, logits = head(model, shapes_of(model))
+    return np.shape(_flat(variables)[path])[0] // logits
 
 
 def in_channels(model: Network, variables: Mapping[str, Any]) -> int:
