@@ -18,9 +18,9 @@ from cnnjax.plots._segmentation import class_colours
 _DPI = 120
 _OPACITY = 0.4  # Of masks.
 # What became of objects and detections; the lines differ for the colour-blind.
-_HIT = {"color": "limegreen", "linestyle": "-"}
-_MISS = {"color": "orange", "linestyle": "--"}
-_FALSE = {"color": "red", "linestyle": ":"}
+_HIT: dict[str, Any] = {"color": "limegreen", "linestyle": "-"}
+_MISS: dict[str, Any] = {"color": "orange", "linestyle": "--"}
+_FALSE: dict[str, Any] = {"color": "red", "linestyle": ":"}
 
 
 @dataclasses.dataclass(frozen=True)
