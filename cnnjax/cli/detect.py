@@ -122,7 +122,7 @@ def _show(objects: plots.Objects, names: Sequence[str], as_json: bool) -> None:
     """Prints objects, the best first."""
     assert objects.scores is not None  # They were detected.
     rows = [
-        (names[label], float(score), [*map(float, box)])
+        (names[int(label)], float(score), [*map(float, box)])
         for label, score, box in zip(
             objects.labels, objects.scores, objects.boxes_xyxy, strict=True
         )

@@ -41,7 +41,7 @@ class Objects:
 
     def captions(self, class_names: Sequence[str]) -> list[str]:
         """Returns what stands at each box: the class and the score."""
-        names = [class_names[label] for label in self.labels]
+        names = [class_names[int(label)] for label in self.labels]
         if self.scores is None:
             return names
         pairs = zip(names, self.scores, strict=True)

@@ -20,6 +20,13 @@ Source = str | os.PathLike[str]
 # What repositories of the hub call their weights, the preferred name first.
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
+# Torchvision's weights of SSD, of a VGG that saw pixels of 0 to 255 less their mean.
+_DEFAULTS = {
+    "ssd300_vgg16": Preprocessing(
+        300, mean=(0.48235, 0.45882, 0.40784), std=(1 / 255, 1 / 255, 1 / 255)
+    )
+}
+
 
 def load(name: str, source: Source, **options: Any) -> Variables:
     """Reads weights of a reference implementation.
@@ -64,13 +71,13 @@ def preprocessing(name: str, source: Source) -> Preprocessing:
       name: a name from `cnnjax.list_models()`.
       source: as in `load`, or a file that `save` wrote (of whichever model). What the
         source does not say is as in most of the weights for ImageNet: bilinear, 7/8 of
-        the image, its mean and deviation.
+        the image, its mean and deviation; but SSD's are those of torchvision's weights.
     """
     if source == "pypi" and name in PREPROCESSING:
         return PREPROCESSING[name]
     if is_saved(source):
         return kept_preprocessing(Path(source))
-    default = Preprocessing(registry.create(name).image_size)
+    default = _DEFAULTS.get(name) or Preprocessing(registry.create(name).image_size)
     if not str(source).startswith("hf://"):
         return default
     try:

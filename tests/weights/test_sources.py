@@ -148,3 +148,18 @@ def test_preprocessing_shows_the_centre_upright():
     image = prepare(turned)
     assert image[:16].min() == 1
     assert image[16:, :, 1:].max() == 0
+
+
+def test_all_of_a_photograph_fits():
+    prepare = weights.Preprocessing(32, mean=(0.5,) * 3, std=(0.25,) * 3)
+    image, size = prepare.fit(Image.new("RGB", (80, 21), (255, 0, 51)))
+    assert image.shape == (32, 32, 3) and size == (8, 32)
+    np.testing.assert_allclose(image[:8], np.tile([2, -2, -1.2], (8, 32, 1)), rtol=1e-6)
+    assert not image[8:].any()
+
+
+def test_ssd_takes_pixels_less_their_mean():
+    image = weights.preprocessing("ssd300_vgg16", "ssd.pth").normalise(
+        Image.new("RGB", (1, 1), (123, 117, 104))
+    )
+    np.testing.assert_allclose(image[0, 0], 0, atol=0.01)
