@@ -73,7 +73,10 @@ def load_coco_folder(
     images, categories, annotations = checked.tables(content)
     class_names = checked.class_names(categories)
     paths = checked.paths(images, _places(folder, stem), folder)
-    objects = checked.objects(annotations, images, class_names)
+    if not masks:  # They are most of the file.
+        for row in annotations:
+            row.pop("segmentation", None)
+    objects = checked.objects(annotations, images, {row["id"] for row in categories})
     part = _part(split, stem, len(images), file)
     kept = [image["id"] for image in images][part]
     counts = [len(objects[key]) for key in kept]
@@ -97,9 +100,8 @@ def load_coco_folder(
 
 def _annotations(folder: Path, stem: str) -> Path:
     """Returns the JSON file of a split."""
-    found = sorted(
-        p for d in (folder, folder / "annotations") for p in d.glob("*.json")
-    )
+    places = (folder, folder / "annotations")
+    found = [file for place in places for file in sorted(place.glob("*.json"))]
     for file in found:
         if file.stem == stem:
             return file
@@ -203,8 +205,8 @@ class _Checks:
             return []
         place = next((p for p in places if os.path.isfile(p / names[0])), places[0])
         paths = [place / name for name in names]
-        missing = (path.name for path in paths if not os.path.isfile(path))
-        self.refuse(missing, f"images are missing in {place}: {{}}")
+        missing = (str(path) for path in paths if not os.path.isfile(path))
+        self.refuse(missing, "images are missing: {}")
         root = folder.resolve()
         leaving = (path for path in paths if not path.resolve().is_relative_to(root))
         self.refuse(map(str, leaving), outside)
@@ -214,7 +216,7 @@ class _Checks:
         self,
         annotations: list[dict[str, Any]],
         images: list[dict[str, Any]],
-        class_names: list[str],
+        classes: set[int],
     ) -> dict[int, list[dict[str, Any]]]:
         """Returns the annotations of each image."""
         sizes = {row["id"]: (row["height"], row["width"]) for row in images}
@@ -228,9 +230,7 @@ class _Checks:
         )
         refuse(
             lambda row: (
-                not _whole(row.get("category_id"))
-                or not 0 < row["category_id"] < len(class_names)
-                or class_names[row["category_id"]] == GAP
+                not _whole(row.get("category_id")) or row["category_id"] not in classes
             ),
             "annotations {} have a 'category_id' that no category has",
         )
@@ -248,8 +248,8 @@ class _Checks:
             "annotations {} have an 'iscrowd' that is neither 0 nor 1",
         )
         refuse(
-            lambda row: "area" in row and not _numbers([row["area"]]),
-            "annotations {} have an 'area' that is no number",
+            lambda row: not _numbers([area := row.get("area", 0)]) or area < 0,
+            "annotations {} have an 'area' that is none",
         )
         found: dict[int, list[dict[str, Any]]] = {key: [] for key in sizes}
         for row in annotations:
@@ -338,9 +338,8 @@ def _mask(row: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
     """
     shape, height, width = row.get("segmentation"), *size
     fault = FaultError(f"has no mask for annotation {row['id']} that can be read")
-    if isinstance(
-        shape, dict
-    ):  # Column by column, first how many pixels are not of it.
+    if isinstance(shape, dict):
+        # By column: how many pixels are not of the object, how many are, and so on.
         counts = shape.get("counts")
         if (
             not isinstance(counts, list)

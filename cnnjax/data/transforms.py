@@ -88,10 +88,12 @@ def follow(objects: Objects, move: Move, size: tuple[int, ...]) -> Objects:
     there = (objects["valid"] | objects["ignored"]) & (left > 0)
     moved = {}
     if "masks" in objects:
-        planes = objects["masks"].transpose(1, 2, 0).astype(np.uint8)
-        masks = move.pixels(planes, True).transpose(2, 0, 1) == 1
+        masks = np.zeros((len(there), height, width), bool)
+        if there.any():
+            planes = objects["masks"][there].transpose(1, 2, 0).astype(np.uint8)
+            masks[there] = move.pixels(planes, True).transpose(2, 0, 1) == 1
         there &= masks.any(axis=(1, 2))
-        moved["masks"] = masks & there[:, None, None]
+        moved["masks"] = masks
     valid = objects["valid"] & there & (left >= LEAST_LEFT * whole)
     return (
         objects

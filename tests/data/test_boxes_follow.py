@@ -90,7 +90,7 @@ def test_boxes_follow_an_affine_change_exactly():
             near = np.rint((moved + 1) / 2)
             rows = {"masks": near.transpose(2, 0, 1) > 0}
             assert_boxes_are_around(near, label | rows, 0.51)
-    turned = data.RandomAffine(40.0, 0.2, 0.2, 0.05)
+    turned, whole = data.RandomAffine(40.0, 0.2, 0.2, 0.05), 0
     for seed in range(20):
         moved, label = turned.joint(
             image, example["label"], np.random.default_rng(seed)
@@ -100,6 +100,12 @@ def test_boxes_follow_an_affine_change_exactly():
             x1, y1, x2, y2 = label["boxes_xyxy"][channel]
             assert columns.min() + 0.6 > x1 and columns.max() + 0.4 < x2
             assert rows.min() + 0.6 > y1 and rows.max() + 0.4 < y2
+            found = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+            if rows.min() and columns.min() and found[2] < 56 and found[3] < 48:
+                # Of the corner of a rectangle no pixel's middle is inside.
+                np.testing.assert_allclose([x1, y1, x2, y2], found, atol=2.5)
+                whole += 1
+    assert whole > 10
 
 
 def one_box(box, **more):
