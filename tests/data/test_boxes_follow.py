@@ -146,6 +146,18 @@ def test_what_little_is_left_does_not_count(shift, box, valid, ignored):
     assert moved["photo_areas"].tolist() == [9 * there, 0]
 
 
+def test_an_object_without_a_pixel_is_gone():
+    """The box is in the image, but of its mask only what has left."""
+    mask = np.zeros((2, 10, 12), bool)
+    mask[0, 2:6, 0] = True
+    flip = transforms.Move(lambda image, _: image[:, ::-1], shifted(0).matrix)
+    objects = one_box([0, 2, 8, 6], masks=mask)
+    assert transforms.follow(objects, flip, (10, 12))["valid"][0]
+    cut = transforms.Move(lambda image, _: 0 * image, shifted(0).matrix)
+    moved = transforms.follow(objects, cut, (10, 12))
+    assert not any(value.any() for value in moved.values())
+
+
 def test_ignored_objects_stay_ignored():
     objects = one_box([0, 2, 8, 6])
     objects |= {"valid": objects["ignored"], "ignored": objects["valid"]}

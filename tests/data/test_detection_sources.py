@@ -72,6 +72,15 @@ def test_objects_without_a_row_are_an_error_or_counted(scenes, scenes_dir):
         data.load_detection("scenes", "train", scenes_dir, max_objects=0)
 
 
+def test_large_masks_are_not_kept_in_memory(monkeypatch):
+    masks = np.ones((1, 10, 20), bool)
+    image, rows = 10 * 20 * 3, 4 * (16 + 4 + 4 + 1 + 1) + 2 * 4 + 4 * 10 * 20
+    for room, kept in ((image + rows, True), (image + rows - 1, False)):
+        monkeypatch.setattr("cnnjax.data.sources.CACHE_BYTES", room)
+        source = one(made(masks=masks), masks=True)
+        assert (source[0] is source[0]) == kept
+
+
 def test_what_counts_is_kept_before_what_does_not():
     boxes = [[0, 0, 5, 5], [0, 0, 1, 1], [0, 0, 2, 2], [0, 0, 3, 3]]
     raw = made(boxes_xyxy=boxes, labels=[1] * 4, ignored=[True, False, False, True])
