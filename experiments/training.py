@@ -84,6 +84,7 @@ class Task:
         options of the step.
       controls: what else to measure on at the end, by name: the results have its score.
       saved: whether the network is one by name, so that a file can hold it.
+      collector: makes what keeps the outputs of an evaluation.
     """
 
     kind: str
@@ -96,6 +97,7 @@ class Task:
     prepare: Callable[..., tuple[nn.Module, dict[str, Any]]] = alone
     controls: Mapping[str, data.Source] = dataclasses.field(default_factory=dict)
     saved: bool = True
+    collector: Callable[[], Any] = train.LargestLogits
 
 
 def run(config: TrainingConfig, task: Task, start: float) -> dict[str, Any]:
@@ -171,7 +173,14 @@ def run(config: TrainingConfig, task: Task, start: float) -> dict[str, Any]:
             crop=config.eval_crop,
             **batching,
         )
-        return train.run_eval(eval_step, student_of(state), held_out, strategy.mesh)
+        return train.run_eval(
+            eval_step,
+            student_of(state),
+            held_out,
+            strategy.mesh,
+            len(source),
+            task.collector,
+        )
 
     state = jax.jit(init, out_shardings=strategy.shardings(shapes))(image)
     stopping = train.EarlyStopping(config.patience)
@@ -285,7 +294,6 @@ def run(config: TrainingConfig, task: Task, start: float) -> dict[str, Any]:
         if task.saved:
             names = train_source.class_names
             save(config, variables, names, run_dir / "model.safetensors")
-        tested = tested._replace(predictions=tested.predictions[: len(test_source)])
         said = task.report(run_dir, test_source, tested, results)
         train.write_json(run_dir / "results.json", results)
         console.print(said)

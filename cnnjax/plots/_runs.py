@@ -14,15 +14,15 @@ _DPI = 120
 
 
 def learning_curves(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Draws loss, accuracy (and mean IoU, if known) and learning rate over the steps.
+    """Draws loss, what else is known of the scores, and learning rate over the steps.
 
     Args:
       path: the PNG file to write.
       records: as `cnnjax.train.read_metrics` returns them.
     """
-    names = ["loss", "accuracy", "mean_iou", "learning_rate"]
-    if not any("mean_iou" in record for record in records):
-        names.remove("mean_iou")
+    scores = ("accuracy", "mean_iou", "map50")
+    known = [name for name in scores if any(name in record for record in records)]
+    names = ["loss", *(known or scores[:1]), "learning_rate"]
     size = (4 * len(names), 3.6)
     figure = matplotlib.figure.Figure(figsize=size, layout="constrained", dpi=_DPI)
     panels = figure.subplots(1, len(names))

@@ -10,6 +10,7 @@ from cnnjax.train.log import RunLog as RunLog
 from cnnjax.train.log import read_metrics as read_metrics
 from cnnjax.train.loop import EarlyStopping as EarlyStopping
 from cnnjax.train.loop import Evaluation as Evaluation
+from cnnjax.train.loop import LargestLogits as LargestLogits
 from cnnjax.train.loop import fit as fit
 from cnnjax.train.loop import run_eval as run_eval
 from cnnjax.train.mixing import cutmix as cutmix

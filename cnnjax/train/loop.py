@@ -4,7 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from cnnjax.train.state import TrainState
 
 
 TrainStep = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
-EvalStep = Callable[..., tuple[dict[str, Any], jax.Array]]
+EvalStep = Callable[..., tuple[dict[str, Any], Any]]
 
 
 @dataclasses.dataclass
@@ -160,17 +160,47 @@ def fit(
     return strategy.gather(state)
 
 
+class Collector(Protocol):
+    """What is kept of the outputs of an evaluation, batch by batch."""
+
+    def add(self, outputs: Any) -> None:
+        """Takes what an evaluation step returns besides metrics."""
+        ...
+
+    def finish(self, count: int) -> tuple[dict[str, Any], Any]:
+        """Returns metrics that need all batches, and the predictions.
+
+        Args:
+          count: of the images, without the last batch's padding.
+        """
+        ...
+
+
+class LargestLogits:
+    """Keeps the class with the largest logit of each image, or pixel."""
+
+    def __init__(self) -> None:
+        self._classes: list[np.ndarray] = []
+
+    def add(self, outputs: Any) -> None:
+        """Takes logits [n, ..., classes]."""
+        self._classes.append(np.argmax(outputs, axis=-1))
+
+    def finish(self, count: int) -> tuple[dict[str, Any], np.ndarray]:
+        """Returns no further metrics; and the classes [count, ...]."""
+        return {}, np.concatenate(self._classes)[:count]
+
+
 class Evaluation(NamedTuple):
     """What a split has been found to be.
 
     Attributes:
       metrics: those of the whole split, as `cnnjax.metrics` has them.
-      predictions: the class with the largest logit of each image (or pixel), those of
-        the last batch's padding included.
+      predictions: what the collector has kept.
     """
 
     metrics: dict[str, Any]
-    predictions: np.ndarray
+    predictions: Any
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -179,21 +209,29 @@ class Evaluation(NamedTuple):
 
 
 def run_eval(
-    eval_step: EvalStep, state: TrainState, batches: Iterable[Any], mesh: Mesh
+    eval_step: EvalStep,
+    state: TrainState,
+    batches: Iterable[Any],
+    mesh: Mesh,
+    count: int,
+    collector: Callable[[], Collector] = LargestLogits,
 ) -> Evaluation:
     """Goes through a split once.
 
     Args:
-      eval_step: (state, batch) -> (metrics, logits), compiled. The metrics can be added
-        and have a method `compute`, as those of `cnnjax.metrics`.
+      eval_step: (state, batch) -> (metrics, outputs), compiled. The metrics can be
+        added and have a method `compute`, as those of `cnnjax.metrics`.
       state: the state to evaluate.
       batches: as `cnnjax.data.eval_batches` yields them.
       mesh: the devices that share each batch.
+      count: of the images, without the last batch's padding.
+      collector: makes what keeps the outputs.
     """
     totals: dict[str, Any] = {}
-    predictions = []
+    kept = collector()
     for batch in batches:
-        metrics, batch_logits = eval_step(state, parallel.shard_batch(batch, mesh))
+        metrics, outputs = eval_step(state, parallel.shard_batch(batch, mesh))
         totals = {k: totals[k] + m for k, m in metrics.items()} if totals else metrics
-        predictions.append(np.argmax(batch_logits, axis=-1))
-    return Evaluation(totals, np.concatenate(predictions))
+        kept.add(outputs)
+    more, predictions = kept.finish(count)
+    return Evaluation(totals | more, predictions)

@@ -298,7 +298,8 @@ def eval_objects(
       batch: "image" [n, h, w, c], the objects as "label", and boolean "mask" [n].
 
     Returns:
-      The mean "loss", to be added over batches; and the detections.
+      The mean "loss", to be added over batches; and "detections", with the "label" and
+      the "mask" of the batch, so that all processes have them of all images.
     """
     variables = {"params": state.eval_params, "batch_stats": state.batch_stats}
     objects, sizes = objects_of(batch["label"])
@@ -306,7 +307,8 @@ def eval_objects(
     losses, _ = model.apply(variables, batch["image"], objects, sizes)
     detections, _ = model.apply(variables, batch["image"], None, sizes)
     metrics = {"loss": Mean.of(jnp.asarray(sum(losses.values())), batch["mask"])}
-    return _summed(metrics, axis_name), detections
+    outputs = {"detections": detections, "label": objects, "mask": batch["mask"]}
+    return _summed(metrics, axis_name), outputs
 
 
 def _evaluate(
