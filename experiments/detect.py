@@ -12,7 +12,9 @@ What came of it, and of other losses and networks: `docs/detection.md`.
 
 import dataclasses
 import functools
+import importlib.util
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import flax.linen as nn
 import numpy as np
 import rich.table
 import training
+from jaxtyping import Array
 
 import cnnjax
 from cnnjax import cli, data, detection, errors, losses, metrics, train
@@ -83,6 +86,11 @@ class Config(training.TrainingConfig):
         more = {"deformable_blocks": blocks} if blocks else {}
         return super().options() | more
 
+    def create_loss(self, num_classes: int) -> Callable[..., Array]:
+        """Returns (logits, targets) -> losses of a RetinaNet's logits."""
+        del num_classes
+        return LOSSES[self.loss]
+
 
 PRESETS = {
     "default": Config(),
@@ -120,7 +128,7 @@ def main(config: Config) -> dict[str, Any]:
     def create_model(axis_name: str | None) -> nn.Module:
         model = config.create_model(num_classes=num_classes, axis_name=axis_name)
         if isinstance(model, detection.RetinaNet):
-            return model.clone(classification_loss=LOSSES[config.loss])
+            return model.clone(classification_loss=config.create_loss(num_classes))
         return model
 
     task = training.Task(
@@ -165,6 +173,8 @@ def check(config: Config) -> None:
     train.check_numbers(
         config, "must not be negative", lambda x: x >= 0, ("deformable_blocks",)
     )
+    if importlib.util.find_spec("pycocotools") is None:
+        raise errors.UserError("COCO's figures need more: pip install 'cnnjax[coco]'")
     model = cnnjax.create(config.model)
     if not isinstance(model, detection.Detector):
         kind = type(model).__name__
@@ -189,7 +199,9 @@ def report(
     of_classes = zip(names, average.per_class.tolist(), strict=True)
     results["test_ap50"] = {name: ap for name, ap in of_classes if not np.isnan(ap)}
     coco = metrics.coco_average_precision(tested.predictions, len(names))
-    results["test_coco"] = dataclasses.asdict(coco)
+    figures = dataclasses.asdict(coco)
+    figures["per_class"] = figures["per_class"].tolist()
+    results["test_coco"] = figures
     plots.learning_curves(run_dir / "curves.png", train.read_metrics(run_dir))
     scores = {
         "test mAP at IoU 0.5": f"{results['test_map50']:.4f}",
