@@ -112,17 +112,7 @@ def main(config: Config) -> dict[str, Any]:
     # Whatever can be wrong with the request is found before anything is written.
     check(config)
     training.join(config)
-    load = functools.partial(
-        data.load_detection,
-        max_objects=config.max_objects,
-        leave_out=config.leave_out,
-        masks=isinstance(cnnjax.create(config.model), detection.MaskRCNN),
-    )
-    sources = config.load(load)
-    for source in sources:
-        objects, images = source.left_out
-        if objects:
-            print(f"{source.name}: {objects} objects of {images} images are left out")
+    sources = load(config)
     num_classes = len(sources[0].class_names)
 
     def create_model(axis_name: str | None) -> nn.Module:
@@ -141,6 +131,22 @@ def main(config: Config) -> dict[str, Any]:
         collector=functools.partial(Collected, num_classes),
     )
     return training.run(config, task, start)
+
+
+def load(config: Config) -> tuple[Any, Any, Any]:
+    """Returns the sources, and says how many objects they leave out."""
+    open_split = functools.partial(
+        data.load_detection,
+        max_objects=config.max_objects,
+        leave_out=config.leave_out,
+        masks=isinstance(cnnjax.create(config.model), detection.MaskRCNN),
+    )
+    sources = config.load(open_split)
+    for source in sources:
+        objects, images = source.left_out
+        if objects:
+            print(f"{source.name}: {objects} objects of {images} images are left out")
+    return sources
 
 
 class Collected:

@@ -1,0 +1,62 @@
+"""A detector is trained, and refuses what it must."""
+
+import dataclasses
+import json
+
+import detect
+import pytest
+from PIL import Image
+
+from cnnjax import errors, train, weights
+
+
+def smoke(run_dir, **options):
+    return dataclasses.replace(detect.PRESETS["smoke"], run_dir=run_dir, **options)
+
+
+def test_detect(scenes_dir, tmp_path):
+    run_dir = tmp_path / "run"
+    results = detect.main(smoke(run_dir, data_dir=scenes_dir))
+    assert 0 <= results["test_map50"] <= 1
+    assert {*results["test_ap50"]} <= {*"0123456789"}
+    assert {"ap", "ap50", "ar100"} < results["test_coco"].keys()
+    written = json.loads((run_dir / "results.json").read_text())
+    assert written["test_map50"] == results["test_map50"]
+    assert "map50" in train.read_metrics(run_dir)[-1]
+    with Image.open(run_dir / "curves.png") as picture:
+        assert len(picture.convert("RGB").getcolors(10**6)) > 5
+    path = run_dir / "model.safetensors"
+    model, _ = weights.restore(path)
+    assert (model.features, model.num_classes) == (64, 11)
+    assert weights.class_names(path) == ["background", *"0123456789"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "resnet20_cifar"}, "finds no objects"),
+        ({"loss": "focul"}, "focal"),
+        ({"loss": "cross_entropy", "model": "ssd300_vgg16"}, "--loss means nothing"),
+        ({"mixup": 0.2}, "--mixup is for classes"),
+        ({"eval_crop": 0.9}, "as a whole"),
+        ({"deformable_blocks": -1}, "must not be negative"),
+        ({"deformable_blocks": 1, "model": "ssd300_vgg16"}, "means nothing to"),
+        ({"max_objects": 2}, r"more than 2 objects .*: raise max_objects"),
+        ({"dataset": "digits"}, "is not object detection"),
+        ({"dataset": "./nowhere"}, "nowhere"),
+    ],
+)
+def test_bad_input_is_one_sentence(scenes_dir, tmp_path, options, message):
+    with pytest.raises(errors.UserError, match=message):
+        detect.main(smoke(tmp_path / "run", data_dir=scenes_dir, **options))
+    assert not (tmp_path / "run").exists()
+
+
+def test_objects_that_are_left_out_are_counted(scenes_dir, tmp_path, capsys):
+    options = {"max_objects": 2, "leave_out": True}
+    sources = detect.load(smoke(tmp_path, data_dir=scenes_dir, **options))
+    said = capsys.readouterr().out
+    for source in sources:
+        objects, images = source.left_out
+        assert objects >= images > 0
+        assert f"{source.name}: {objects} objects of {images} images are left" in said
