@@ -9,6 +9,7 @@ import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -125,12 +126,16 @@ class FasterRCNN(RegionDetector, PyramidDetector, kw_only=True):
         self, maps: Sequence[Array], boxes_xyxy: Float[Array, "n k 4"], size: int
     ) -> Float[Array, "nk s s c"]:
         """Returns what regions see, each of the map that fits its size (eq. 1)."""
-        area = ops.box_area(boxes_xyxy).reshape(-1)
-        octave = jnp.log2(jnp.sqrt(area) / 224)
-        levels = jnp.clip(jnp.floor(octave + 4 + 1e-6), 2, 5).astype(jnp.int32) - 2
         scales = [1 / stride for stride in STRIDES]
-        rois = as_rois(boxes_xyxy)
-        return ops.pyramid_roi_align(maps, rois, levels, size, scales, 2, False)
+
+        def of_image(maps: Sequence[Array], boxes: Array) -> Array:
+            octave = jnp.log2(jnp.sqrt(ops.box_area(boxes)) / 224)
+            levels = jnp.clip(jnp.floor(octave + 4 + 1e-6), 2, 5).astype(jnp.int32) - 2
+            maps, rois = [x[None] for x in maps], as_rois(boxes[None])
+            return ops.pyramid_roi_align(maps, rois, levels, size, scales, 2, False)
+
+        pooled = jax.vmap(of_image)(maps, boxes_xyxy)
+        return pooled.reshape(-1, *pooled.shape[2:])
 
 
 PAPERS = {"*": Paper("Ren et al.", 2015, "https://arxiv.org/abs/1506.01497")}

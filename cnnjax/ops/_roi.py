@@ -5,9 +5,11 @@ another size, which `spatial_scale` takes to those of the maps. Where the channe
 position-sensitive, [c, oh, ow] on the last axis, each bin looks at its own c.
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from cnnjax.ops._check import (
@@ -21,6 +23,11 @@ from cnnjax.ops._check import (
 )
 from cnnjax.ops._named import named
 from cnnjax.ops._spec import AnyArray, accumulator
+
+
+# Numbers of all maps, times regions, up to which products beat gathering on CPUs. They
+# need to be of one image: `jax.vmap` makes that of many.
+FEW = 2**25
 
 
 def roi_align(
@@ -51,13 +58,9 @@ def roi_align(
 
     Source: He et al., 2017, https://arxiv.org/abs/1703.06870.
     """
-    return _roi_align(
-        x,
-        rois,
-        None,
-        **check_regions(x, rois, output_size, spatial_scale),
-        sampling_ratio=integer(sampling_ratio, "sampling_ratio"),
-        aligned=bool(aligned),
+    levels = jnp.zeros(len(rois), jnp.int32)
+    return pyramid_roi_align(
+        [x], rois, levels, output_size, [spatial_scale], sampling_ratio, aligned
     )
 
 
@@ -115,14 +118,59 @@ def _pyramid_roi_align(*arrays, bins, spatial_scales, sampling_ratio, aligned):
     *maps, rois, levels = arrays
     levels = jnp.clip(levels, 0, len(maps) - 1)
     scale = jnp.asarray(spatial_scales, accumulator(rois.dtype))[levels]
-    y, x_ = _samples(rois, None, bins, scale[:, None], sampling_ratio, aligned)
-    sides = jnp.asarray([x.shape[1:3] for x in maps])[levels].T
-    sizes = [x.shape[0] * x.shape[1] * x.shape[2] for x in maps]
+    y, x = _samples(rois, None, bins, scale[:, None], sampling_ratio, aligned)
+    image = image_of(maps[0], rois)
+    pixels = sum(m.shape[1] * m.shape[2] * m.shape[3] for m in maps)
+    if len(maps[0]) > 1 or len(rois) * pixels > FEW:
+        return _gathered(maps, image, levels, y, x)
+    return lax.platform_dependent(
+        maps, image, levels, y, x, cpu=_by_products, default=_gathered
+    )
+
+
+def _gathered(maps, image, levels, y, x):
+    """Returns the means of samples, which are taken from a table of all pixels."""
+    sides = jnp.asarray([m.shape[1:3] for m in maps])[levels].T
+    sizes = [m.shape[0] * m.shape[1] * m.shape[2] for m in maps]
     starts = jnp.asarray([sum(sizes[:k]) for k in range(len(maps))])[levels]
-    first = starts + image_of(maps[0], rois) * sides[0] * sides[1]
-    table = jnp.concatenate([x.reshape(-1, x.shape[3]) for x in maps])
+    first = starts + image * sides[0] * sides[1]
+    table = jnp.concatenate([m.reshape(-1, m.shape[3]) for m in maps])
     first, height, width = map(_of_regions, (first, *sides))
-    return _mean_of_samples(table, first, height, width, y, x_, 1, 0)
+    return _mean_of_samples(table, first, height, width, y, x, 1, 0)
+
+
+def _by_products(maps, image, levels, y, x):
+    """Returns the same, of one image, as products with weights of rows and columns."""
+    del image
+    dtype = accumulator(maps[0].dtype)
+    product = functools.partial(
+        jnp.matmul, precision="highest", preferred_element_type=dtype
+    )
+    total = jnp.zeros((), dtype)
+    for level, m in enumerate(maps):
+        _, height, width, channels = m.shape
+        mine = (levels == level)[:, None, None]
+        rows = jnp.where(mine, _weights(y[:, :, 0, :, 0], height), 0)
+        columns = _weights(x[:, 0, :, 0], width)
+        count, high, wide = *rows.shape[:2], columns.shape[1]
+        seen = product(
+            rows.astype(m.dtype).reshape(-1, height), m.reshape(height, -1)
+        ).reshape(-1, width, channels)
+        # A product for each row of bins; XLA is slower with one for each region.
+        columns = columns.astype(dtype)[:, None]
+        columns = jnp.broadcast_to(columns, (count, high, wide, width))
+        seen = product(columns.reshape(-1, wide, width), seen)
+        total += seen.reshape(count, high, wide, channels)
+    return total.astype(maps[0].dtype)
+
+
+def _weights(place, size):
+    """Returns how much of each pixel [0, size) the bins of samples [k, b, s] see."""
+    pixels = jnp.arange(size)[None, None, None]
+    weights = jnp.zeros((), place.dtype)
+    for index, weight in _neighbours(place, size):
+        weights += jnp.where(index[..., None] == pixels, weight[..., None], 0)
+    return weights.mean(2)
 
 
 def ps_roi_align(
@@ -214,12 +262,11 @@ def _sample(
     bins,
     spatial_scale,
     sampling_ratio,
-    aligned=True,
-    position_sensitive=False,
+    position_sensitive,
     gamma=0.0,
 ):
     moved = None if offset is None else gamma * offset
-    y, x_ = _samples(rois, moved, bins, spatial_scale, sampling_ratio, aligned)
+    y, x_ = _samples(rois, moved, bins, spatial_scale, sampling_ratio, True)
     _, height, width, channels = x.shape
     first = _of_regions(image_of(x, rois) * (height * width))
     # A row of the table is what one bin can see of a pixel.
@@ -230,7 +277,6 @@ def _sample(
     return _mean_of_samples(table, first, height, width, y, x_, each, own)
 
 
-_roi_align = named(_sample, "roi_align")
 _ps_roi_align = named(_sample, "ps_roi_align")
 _deform_roi_pool = named(_sample, "deform_roi_pool")
 

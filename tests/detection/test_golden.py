@@ -71,6 +71,7 @@ def check_two_stages(golden, out):
         check(golden[stage], out[stage])
 
 
+@pytest.mark.slow  # Mask R-CNN has all of its stages.
 def test_faster_rcnn():
     name = "fasterrcnn_resnet50_fpn"
     golden, state, variables, image = load(f"{name}-128x160")

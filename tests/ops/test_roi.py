@@ -122,3 +122,43 @@ def test_half_precision_stays(maps):
 def test_bad_arguments(maps, call, message):
     with pytest.raises(ValueError, match=message):
         call(maps)
+
+
+def test_images_of_their_own_are_pooled_alike():
+    """By products of matrices on CPUs, with the same gradients."""
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(2, 9, 11, 4)), jnp.float32)
+    boxes = jnp.asarray(
+        [[[1.0, 2, 9, 7], [-4, -3, 6, 30]], [[0, 0, 5, 5], [3, 3, 3, 3]]]
+    )
+    levels = jnp.asarray([0, 1])
+
+    def pool(x, rois, levels):
+        finer = jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
+        scales = [1.0, 0.5]
+        return ops.pyramid_roi_align([finer, x], rois, levels, 3, scales, 2, True)
+
+    def together(x, boxes):
+        index = jnp.repeat(jnp.arange(2.0), 2)[:, None]
+        rois = jnp.concatenate([index, boxes.reshape(4, 4)], axis=1)
+        return pool(x, rois, jnp.tile(levels, 2))
+
+    def apart(x, boxes):
+        rois = jnp.pad(boxes, ((0, 0), (0, 0), (1, 0)))
+        pooled = jax.vmap(lambda x, rois: pool(x[None], rois, levels))(x, rois)
+        return pooled.reshape(4, 3, 3, -1)
+
+    np.testing.assert_allclose(apart(x, boxes), together(x, boxes), atol=1e-5)
+    one, other = (
+        jax.grad(lambda x, boxes, f=f: jnp.sum(f(x, boxes) ** 2), (0, 1))(x, boxes)
+        for f in (apart, together)
+    )
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_each_map_has_a_scale(maps):
+    rois = jnp.zeros((1, 5))
+    with pytest.raises(ValueError, match="2 spatial scales do not fit 1 maps"):
+        ops.pyramid_roi_align([maps], rois, jnp.asarray([0]), 2, [1.0, 0.5], 2, True)
+    with pytest.raises(ValueError, match="levels must be integers"):
+        ops.pyramid_roi_align([maps], rois, jnp.zeros(1), 2, [1.0], 2, True)
