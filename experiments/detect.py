@@ -36,6 +36,10 @@ LOSSES = {
 }
 
 
+SHOWN = 12  # Images in a picture of detections,
+SURE = 0.5  # of which those with such a score are drawn.
+
+
 @dataclasses.dataclass(frozen=True)
 class Config(training.TrainingConfig):
     """Options of a run. A run is a function of these, up to where it is stored."""
@@ -198,7 +202,7 @@ def report(
     tested: train.Evaluation,
     results: dict[str, Any],
 ) -> rich.table.Table:
-    """Draws the curves; returns the last thing that a run prints."""
+    """Draws curves and some images; returns the last thing that a run prints."""
     from cnnjax import plots  # Matplotlib takes a second to load.
 
     names, average = source.class_names, tested.metrics["map50"]
@@ -209,6 +213,31 @@ def report(
     figures["per_class"] = figures["per_class"].tolist()
     results["test_coco"] = figures
     plots.learning_curves(run_dir / "curves.png", train.read_metrics(run_dir))
+    known = [k for k, ap in enumerate(average.per_class) if not np.isnan(ap)]
+    plots.precision_recall(
+        run_dir / "precision_recall.png",
+        [(average.curves[k].recall, average.curves[k].precision) for k in known],
+        [names[k] for k in known],
+    )
+    shown = tested.predictions.images[:SHOWN]
+    sure = [image.scores >= SURE for image in shown]
+    plots.hits_and_misses(
+        run_dir / "detections.png",
+        [source[i]["image"] for i in range(len(shown))],
+        [
+            plots.Objects(image.objects.boxes_xyxy, image.objects.labels)
+            for image in shown
+        ],
+        [
+            plots.Objects(
+                image.detections.boxes_xyxy[rows],
+                image.detections.labels[rows],
+                image.scores[rows],
+            )
+            for image, rows in zip(shown, sure, strict=True)
+        ],
+        names,
+    )
     scores = {
         "test mAP at IoU 0.5": f"{results['test_map50']:.4f}",
         "by class": ", ".join(
