@@ -3,6 +3,7 @@
 pip install -e ".[test,torch]" && python -m pytest -m torch
 """
 
+import golden_files
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,6 +53,27 @@ def rng():
 
 def random(rng, *shape, scale=1.0, shift=0.0):
     return np.float32(rng.normal(shift, scale, shape))
+
+
+def test_heads_of_fcos():
+    """Of the others there are golden files."""
+    model = references.fcos_resnet50_fpn(weights=None, weights_backbone=None).eval()
+    state = {
+        key: golden_files.fill(key, tuple(value.shape), 1.5)
+        for key, value in model.state_dict().items()
+    }
+    model.load_state_dict({key: torch.from_numpy(x) for key, x in state.items()})
+    image = np.random.RandomState(0).randn(1, 3, 120, 136).astype(np.float32)
+    with torch.no_grad():
+        heads = model.head([*model.backbone(tensor(image)).values()])
+    variables = cnnjax.weights.from_torch("fcos_resnet50_fpn", state)
+    apply = jax.jit(cnnjax.create("fcos_resnet50_fpn").apply)
+    _, out = apply(variables, image.transpose(0, 2, 3, 1))
+    for name, wanted in heads.items():
+        wanted = wanted.numpy()
+        assert np.abs(wanted - out[f"head_{name}"]).max() / wanted.std() < 1e-4
+    back = cnnjax.weights.to_torch("fcos_resnet50_fpn", variables)
+    assert back.keys() == state.keys()
 
 
 def some_objects(rng, count=4):
