@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cnnjax.models import Network, Paper
 
 FAMILIES = (
+    "cnnjax.detection.class_aware_rpn",
     "cnnjax.detection.faster_rcnn",
     "cnnjax.detection.fcos",
     "cnnjax.detection.mask_rcnn",

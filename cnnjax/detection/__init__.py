@@ -12,6 +12,7 @@ from cnnjax.detection._matching import NO_OBJECT as NO_OBJECT
 from cnnjax.detection._matching import match_anchors as match_anchors
 from cnnjax.detection._outputs import Detections as Detections
 from cnnjax.detection._outputs import Selection as Selection
+from cnnjax.detection.class_aware_rpn import ClassAwareRPN as ClassAwareRPN
 from cnnjax.detection.faster_rcnn import FasterRCNN as FasterRCNN
 from cnnjax.detection.fcos import FCOS as FCOS
 from cnnjax.detection.mask_rcnn import MaskRCNN as MaskRCNN

@@ -1,12 +1,15 @@
 """Anchors are the reference's; coding can be undone; each anchor has its object."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from families import DETECTORS
 from golden_files import arrays
 
 from cnnjax import detection, ops
+from cnnjax.detection import _coding, _fpn, _matching, class_aware_rpn
 
 
 def halved(rows, columns, strides):
@@ -84,3 +87,65 @@ def test_anchors_have_their_objects():
     assert found.tolist() == [0, 0, 1, 1]
     nobody = match(overlaps, jnp.zeros(3, bool), 0.5, 0.4, True)
     assert set(nobody.tolist()) == {none}
+
+
+@pytest.mark.parametrize("objects", [0, 3, 40])
+def test_samples_have_at_most_their_share_of_objects(objects):
+    matched = jnp.asarray([1] * objects + [detection.BETWEEN] * 20 + [-1] * 40)
+    chosen, valid = _matching.sample(jax.random.key(0), matched, 32, 0.25)
+    assert len({*np.asarray(chosen).tolist()}) == 32 and valid.all()
+    found = matched[chosen]
+    # Those with objects are the first.
+    np.testing.assert_array_equal(found >= 0, np.arange(32) < min(objects, 8))
+    assert not (found == detection.BETWEEN).any()
+    others, _ = _matching.sample(jax.random.key(1), matched, 32, 0.25)
+    assert {*np.asarray(others).tolist()} != {*np.asarray(chosen).tolist()}
+
+
+def test_what_is_too_few_is_not_filled_up():
+    matched = jnp.asarray([0, detection.BETWEEN, -1, detection.BETWEEN])
+    chosen, valid = _matching.sample(jax.random.key(0), matched, 9, 0.5)
+    assert chosen[valid].tolist() == [0, 2] and valid.tolist() == [1, 1, 0, 0]
+
+
+def test_hardest_negatives_are_three_to_each_object():
+    losses = jnp.asarray([9.0, 1, 2, 3, 4, 5, 6])
+    matched = jnp.asarray([0, -1, -1, detection.BETWEEN, -1, -1, -1])
+    hard = _matching.hard_negatives(losses, matched, 3)
+    assert np.flatnonzero(hard).tolist() == [4, 5, 6]
+    none = _matching.hard_negatives(losses, jnp.full(7, -1), 3)
+    assert not none.any()
+
+
+def test_anchors_without_an_object_need_no_area():
+    anchors = jnp.asarray([[0.0, 0, 0, 0], [0, 0, 10, 10]])
+    boxes = jnp.asarray([[1.0, 0, 11, 10]])
+    matched = jnp.asarray([detection.NO_OBJECT, 0])
+    deltas = _coding.encode_matched(boxes, matched, anchors)
+    np.testing.assert_allclose(deltas, [[0, 0, 0, 0], [0.1, 0, 0, 0]], atol=1e-6)
+
+
+def test_an_rpn_of_two_classes_takes_any_object():
+    model = DETECTORS["class_aware_rpn-resnet"].clone(num_classes=2)
+    boxes = jnp.asarray([[[4.0, 4, 30, 30]]])
+    objects = {"boxes_xyxy": boxes, "valid": jnp.ones((1, 1), bool)}
+    losses = [
+        class_aware_rpn._losses(
+            jnp.asarray(detection.grid_anchors((64, 64), [(4, 4)], [(16, 32)])),
+            jax.random.key(0),
+            jnp.linspace(-1, 1, 192).reshape(96, model.classes),
+            jnp.zeros((96, 4)),
+            {key: x[0] for key, x in objects.items()}
+            | {"labels": jnp.asarray([label])},
+        )
+        for label in (1, 77)
+    ]
+    assert losses[0] == losses[1] and losses[0]["classification"] > 0
+
+
+def test_the_nearest_row_is_that_of_the_reference():
+    x = jnp.arange(3.0).reshape(1, 3, 1, 1)
+    resized = _fpn.resize_nearest(x, (5, 2))
+    chex.assert_shape(resized, (1, 5, 2, 1))
+    # floor(i * 3 / 5), as PyTorch's `interpolate`.
+    assert resized[0, :, 0, 0].tolist() == [0, 0, 1, 1, 2]
