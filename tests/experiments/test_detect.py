@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import compare_detection
 import detect
 import pytest
 from PIL import Image
@@ -61,3 +62,12 @@ def test_objects_that_are_left_out_are_counted(scenes_dir, tmp_path, capsys):
         objects, images = source.left_out
         assert objects >= images > 0
         assert f"{source.name}: {objects} objects of {images} images are left" in said
+
+
+@pytest.mark.slow
+def test_compare_detection(scenes_dir, capsys):
+    config = compare_detection.PRESETS["smoke"]
+    config = dataclasses.replace(config, data_dir=scenes_dir)
+    (values,) = compare_detection.main(config).values()
+    assert len(values) == 1 and 0 <= values[0] <= 1
+    assert "cross-entropy" in capsys.readouterr().out

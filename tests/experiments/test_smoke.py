@@ -28,7 +28,7 @@ SMOKED |= {"catalogue", "compile_depth", "cost_tables", "receptive_field"}
 SMOKED |= {"benchmark_train", "peak_memory", "aot_tpu"}
 SMOKED |= {"environment_settings", "time_to_accuracy", "storage", "benchmark_models"}
 SMOKED |= {"segment", "video", "compare_segmentation"}
-SMOKED |= {"benchmark_detection", "detect"}
+SMOKED |= {"benchmark_detection", "detect", "compare_detection"}
 
 
 def smoke(experiment, data_dir):
