@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -138,6 +139,36 @@ def propose(
     return kept.boxes_xyxy, kept.valid
 
 
+class Learnt(NamedTuple):
+    """The anchors of an image that are learnt from.
+
+    Attributes:
+      places: their numbers [s].
+      valid: which of them are so many [s].
+      matched: the numbers of their objects, negative for none [s].
+      deltas: what these differ by [s, 4].
+    """
+
+    places: Array
+    valid: Array
+    matched: Array
+    deltas: Array
+
+
+def learnt_anchors(
+    key: Array, anchors: Float[Array, "a 4"], objects: Objects
+) -> Learnt:
+    """Chooses the anchors of an image to learn from (section 3.1.3)."""
+    boxes = objects["boxes_xyxy"]
+    overlaps = ops.box_iou(boxes, anchors)
+    matched = match_anchors(overlaps, objects["valid"], 0.7, 0.3, low_quality=True)
+    places, valid = sample(key, matched, SAMPLES, 0.5)
+    matched = matched[places]
+    return Learnt(
+        places, valid, matched, encode_matched(boxes, matched, anchors[places])
+    )
+
+
 def rpn_losses(
     anchors: Float[Array, "a 4"],
     key: Array,
@@ -146,16 +177,12 @@ def rpn_losses(
     objects: Objects,
 ) -> Losses:
     """Returns `rpn_objectness` and `rpn_boxes` of one image (eq. 1)."""
-    boxes = objects["boxes_xyxy"]
-    overlaps = ops.box_iou(boxes, anchors)
-    matched = match_anchors(overlaps, objects["valid"], 0.7, 0.3, low_quality=True)
-    chosen, valid = sample(key, matched, SAMPLES, 0.5)
-    anchors, matched = anchors[chosen], matched[chosen]
-    objectness, deltas = objectness[chosen], deltas[chosen]
+    places, valid, matched, wanted = learnt_anchors(key, anchors, objects)
     found, count = valid & (matched >= 0), valid.sum()
-    wanted = encode_matched(boxes, matched, anchors)
-    missed = optax.sigmoid_binary_cross_entropy(objectness, found.astype(jnp.float32))
+    missed = optax.sigmoid_binary_cross_entropy(
+        objectness[places], found.astype(jnp.float32)
+    )
     return {
         "rpn_objectness": mean_over(missed, valid, count),
-        "rpn_boxes": mean_over(smooth_l1(deltas, wanted), found, count),
+        "rpn_boxes": mean_over(smooth_l1(deltas[places], wanted), found, count),
     }

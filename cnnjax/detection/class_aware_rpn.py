@@ -13,9 +13,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from cnnjax import ops
 from cnnjax.detection._anchors import grid_anchors
-from cnnjax.detection._coding import decode_boxes, encode_matched
+from cnnjax.detection._coding import decode_boxes
 from cnnjax.detection._detector import (
     SMALL,
     Detector,
@@ -27,9 +26,8 @@ from cnnjax.detection._detector import (
     sizes_of,
     smooth_l1,
 )
-from cnnjax.detection._matching import match_anchors, sample
 from cnnjax.detection._outputs import detect
-from cnnjax.detection._rpn import SAMPLES
+from cnnjax.detection._rpn import learnt_anchors
 from cnnjax.models import BackboneNetwork, Paper, map_at, resnet
 
 
@@ -92,20 +90,15 @@ def _losses(
     objects: Objects,
 ) -> Losses:
     """Returns the losses of one image."""
-    boxes = objects["boxes_xyxy"]
-    overlaps = ops.box_iou(boxes, anchors)
-    matched = match_anchors(overlaps, objects["valid"], 0.7, 0.3, low_quality=True)
-    chosen, valid = sample(key, matched, SAMPLES, 0.5)
-    anchors, matched = anchors[chosen], matched[chosen]
+    places, valid, matched, wanted = learnt_anchors(key, anchors, objects)
     found, count = valid & (matched >= 0), valid.sum()
     labels = jnp.minimum(objects["labels"][matched], logits.shape[-1] - 1)
     missed = optax.softmax_cross_entropy_with_integer_labels(
-        logits[chosen], jnp.where(found, labels, 0)
+        logits[places], jnp.where(found, labels, 0)
     )
-    wanted = encode_matched(boxes, matched, anchors)
     return {
         "classification": mean_over(missed, valid, count),
-        "boxes": mean_over(smooth_l1(deltas[chosen], wanted), found, count),
+        "boxes": mean_over(smooth_l1(deltas[places], wanted), found, count),
     }
 
 

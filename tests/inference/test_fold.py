@@ -13,6 +13,7 @@ from jax import lax
 
 import cnnjax
 from cnnjax import errors, inference
+from cnnjax.detection import Detector
 from cnnjax.nn import ConvTranspose, DeformConv
 
 
@@ -53,10 +54,16 @@ def fold(model, shape, **options):
     fast, folded = inference.fold_batch_norm(model, variables, shape, **options)
     expected = jax.jit(model.apply)(variables, images, **options)
     found = jax.jit(fast.apply)(folded, images, **options)
+    if isinstance(model, Detector):  # Which boxes stay may hang on the last bit.
+        found, expected = features(found[1]), features(expected[1])
     for one, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
         scale = jnp.abs(other).max()
         np.testing.assert_allclose(one / scale, other / scale, atol=1e-5)
     return fast, folded
+
+
+def features(endpoints):
+    return {k: x for k, x in endpoints.items() if k.startswith("feature_")}
 
 
 def terms(fast):
