@@ -205,11 +205,11 @@ class _Checks:
             return []
         place = next((p for p in places if os.path.isfile(p / names[0])), places[0])
         paths = [place / name for name in names]
-        missing = (str(path) for path in paths if not os.path.isfile(path))
-        self.refuse(missing, "images are missing: {}")
+        missing = (path for path in paths if not os.path.isfile(path))
+        self.refuse(_from(folder, missing), "images are missing: {}")
         root = folder.resolve()
         leaving = (path for path in paths if not path.resolve().is_relative_to(root))
-        self.refuse(map(str, leaving), outside)
+        self.refuse(_from(folder, leaving), outside)
         return paths
 
     def objects(
@@ -280,6 +280,11 @@ def _within(box: list[Any], size: tuple[int, int]) -> bool:
     """Returns whether a box is in an image, but for a pixel: boxes are rounded."""
     x, y, width, height = box
     return min(x, y) >= -1 and y + height <= size[0] + 1 and x + width <= size[1] + 1
+
+
+def _from(folder: Path, paths: Iterable[Path]) -> list[str]:
+    """Returns the names of files as seen from a folder, which are short."""
+    return [str(path.relative_to(folder)) for path in paths]
 
 
 def _leaves(name: str) -> bool:

@@ -378,8 +378,8 @@ FEW = ", ".join(map(str, range(100, 110)))
         (images(file_name=3), "images 1 need a 'file_name'"),
         (images(width=0), "images 1 need"),
         (images(height="10"), "images 1 need"),
-        (images(file_name="2.png"), "images are missing: '.*2.png'"),
-        (images(file_name="x" * 5000), "images are missing: '/"),
+        (images(file_name="2.png"), "images are missing: '2.png'"),
+        (images(file_name="x" * 5000), "images are missing: 'xxx"),
         (images(file_name=""), "images are not in the folder: ''"),
         (images(file_name="../1.png"), "images are not in the folder: '../1.png'"),
         (images(file_name="a/../1.png"), "images are not in the folder"),
@@ -425,7 +425,7 @@ def test_links_out_of_the_folder_are_refused(tmp_path):
     write(tmp_path / "set")
     os.replace(tmp_path / "set/1.png", tmp_path / "1.png")
     (tmp_path / "set/1.png").symlink_to(tmp_path / "1.png")
-    with pytest.raises(errors.UserError, match=r"not in the folder: '.*set/1.png'"):
+    with pytest.raises(errors.UserError, match=r"not in the folder: '1.png'"):
         data.load_coco_folder(tmp_path / "set", "annotations")
 
 
