@@ -15,7 +15,7 @@ from cnnjax import errors, train
 from cnnjax.detection import MaskRCNN
 
 
-OBJECTS = 3  # The most that an image of these tests has.
+OBJECTS = 6  # The most that an image of these tests has.
 # The slowest to compile are left to the slow tier; these two stand for them.
 QUICK = {"retinanet-resnet", "faster_rcnn-resnet"}
 every_detector = pytest.mark.parametrize("model", DETECTORS.values(), ids=DETECTORS)
@@ -82,6 +82,10 @@ def test_gradient_reaches_every_parameter(trained):
     """By what an update changes: of kernels, and of all else."""
     model, step, _, state = trained
     batch = batch_of(np.random.default_rng(1), (OBJECTS, 2), model)
+    # Of every size, so that each map has something to find.
+    sides = model.image_size * np.float32([0.1, 0.2, 0.35, 0.55, 0.75, 0.95])
+    boxes = np.stack([0 * sides, 0 * sides, sides, sides], 1) + np.float32(2)
+    batch["label"]["boxes_xyxy"][0] = boxes
     updated, metrics = step(state, batch, jax.random.key(0))
     for (path, old), new in zip(
         jax.tree.leaves_with_path(state.params),
