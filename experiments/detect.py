@@ -174,10 +174,7 @@ class Collected:
 def check(config: Config) -> None:
     """Raises a UserError for a number out of its range, or what boxes do not have."""
     config.check()
-    for name in ("label_smoothing", "mixup", "cutmix", "rand_augment", "erasing"):
-        if getattr(config, name):
-            option = f"--{name.replace('_', '-')}"
-            raise errors.UserError(f"{option} is for classes of images, not of boxes")
+    config.check_dense("boxes")
     if config.eval_crop != 1:
         raise errors.UserError("images with objects are evaluated as a whole")
     train.check_numbers(

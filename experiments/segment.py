@@ -122,10 +122,7 @@ def main(config: Config) -> dict[str, Any]:
 def check(config: Config) -> None:
     """Raises a UserError for a number out of its range, or what pixels do not have."""
     config.check()
-    for name in ("label_smoothing", "mixup", "cutmix", "rand_augment", "erasing"):
-        if getattr(config, name):
-            option = f"--{name.replace('_', '-')}"
-            raise errors.UserError(f"{option} is for classes of images, not of pixels")
+    config.check_dense("pixels")
     train.check_numbers(
         config, "must not be negative", lambda x: x >= 0, ("deformable_blocks",)
     )

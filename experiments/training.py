@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import rich.console
 import rich.table
 
-from cnnjax import cli, cost, data, train, weights
+from cnnjax import cli, cost, data, errors, train, weights
 from cnnjax.recipes import Recipe
 from cnnjax.train import RunOptions, parallel
 
@@ -46,6 +46,19 @@ class TrainingConfig(RunOptions, Recipe):
         """Raises a UserError for a number out of its range."""
         self.check_recipe()
         self.check_run()
+
+    def check_dense(self, what: str) -> None:
+        """Raises a UserError for what labels other than classes of images lack.
+
+        Args:
+          what: what is labelled, e.g. "pixels".
+        """
+        for name in ("label_smoothing", "mixup", "cutmix", "rand_augment", "erasing"):
+            if getattr(self, name):
+                option = f"--{name.replace('_', '-')}"
+                raise errors.UserError(
+                    f"{option} is for classes of images, not of {what}"
+                )
 
     def load(self, load: Callable[..., Any]) -> tuple[Any, Any, Any]:
         """Returns the sources to train on, to validate with and to test with.

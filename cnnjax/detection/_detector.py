@@ -38,6 +38,7 @@ class Detector(Network):
     Attributes:
       num_classes: the background, which has label 0, included (default: the 91 of COCO
         in torchvision).
+      selection: which of its boxes are detections.
     """
 
     num_classes: int | None = 91

@@ -86,12 +86,3 @@ def hard_negatives(
     order = jnp.argsort(-jnp.where(matched == NO_OBJECT, losses, -jnp.inf))
     rank = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)))
     return (matched == NO_OBJECT) & (rank < count)
-
-
-def boxes_of(
-    boxes_xyxy: Float[Array, "objects 4"],
-    matched: Int[Array, " anchors"],
-    anchors_xyxy: Float[Array, "anchors 4"],
-) -> Float[Array, "anchors 4"]:
-    """Returns the box of each anchor's object; of one without, the anchor itself."""
-    return jnp.where(matched[:, None] >= 0, boxes_xyxy[matched], anchors_xyxy)

@@ -114,6 +114,8 @@ def detect(
 ) -> Detections:
     """Returns the detections of a network that looks at every anchor of every map.
 
+    Nothing is detected as background, though some networks have a score for it.
+
     Args:
       maps: of each, the scores [n, a, classes] and the deltas [n, a, 4] of its anchors,
         and these [a, 4].
@@ -125,10 +127,12 @@ def detect(
     for scores, deltas, anchors in maps:
         number, _, classes = scores.shape
         highest, at = best(
-            scores.reshape(number, -1), selection.candidates, selection.score_threshold
+            scores[:, :, 1:].reshape(number, -1),
+            selection.candidates,
+            selection.score_threshold,
         )
-        anchor, labels = at // classes, at % classes
-        chosen = jnp.take_along_axis(deltas, anchor[..., None], axis=1)
+        anchor, labels = at // (classes - 1), at % (classes - 1) + 1
+        chosen = take(deltas, anchor)
         boxes = jax.vmap(decode)(chosen, jnp.asarray(anchors)[anchor])
         found.append((clip(boxes, sizes), highest, labels))
     boxes, scores, labels = (

@@ -15,12 +15,13 @@ from cnnjax.detection._anchors import grid_anchors
 from cnnjax.detection._coding import decode_boxes, encode_matched
 from cnnjax.detection._detector import Losses, Objects, mean_over, per_anchor, smooth_l1
 from cnnjax.detection._matching import match_anchors, sample
-from cnnjax.detection._outputs import best, clip, suppress
+from cnnjax.detection._outputs import best, clip, suppress, take
 from cnnjax.models import Endpoints, ModuleDef
 
 
 IOU_THRESHOLD = 0.7
 LEAST_SIDE = 1e-3  # Of a proposal, in pixels.
+RATIOS = 3  # Shapes of the anchors of one size.
 SAMPLES = 256  # Anchors of an image that are learnt from, at most half with objects.
 
 
@@ -80,8 +81,8 @@ class RegionProposals(nn.Module):
           objects: what there is to be found.
           key: of the choice of anchors to learn from.
         """
-        ratios = 3
-        head = RPNHead(ratios * len(self.anchor_sizes[0]), self.conv, name="head")
+        count = RATIOS * len(self.anchor_sizes[0])
+        head = RPNHead(count, self.conv, name="head")
         outputs = [head(x) for x in maps]
         objectness = [x.reshape(len(x), -1) for x, _ in outputs]
         deltas = [per_anchor(x, 4) for _, x in outputs]
@@ -126,7 +127,7 @@ def propose(
         zip(objectness, deltas, anchors, strict=True)
     ):
         highest, places = best(nn.sigmoid(logits), count, -1.0)
-        moves = jnp.take_along_axis(moves, places[..., None], axis=1)
+        moves = take(moves, places)
         found = clip(jax.vmap(decode_boxes)(moves, around[places]), sizes)
         sides = found[..., 2:] - found[..., :2]
         boxes.append(found)

@@ -27,12 +27,11 @@ from cnnjax.detection._detector import (
     smooth_l1,
 )
 from cnnjax.detection._outputs import detect
-from cnnjax.detection._rpn import learnt_anchors
+from cnnjax.detection._rpn import RATIOS, learnt_anchors
 from cnnjax.models import BackboneNetwork, Paper, map_at, resnet
 
 
 STRIDE = 16
-RATIOS = 3  # Shapes of the anchors of one size.
 
 
 class ClassAwareRPN(Detector, BackboneNetwork, kw_only=True):
@@ -76,10 +75,9 @@ class ClassAwareRPN(Detector, BackboneNetwork, kw_only=True):
             learn = jax.vmap(functools.partial(_losses, jnp.asarray(anchors)))
             keys = jax.random.split(self.chance(), len(image))
             return learn(keys, logits, deltas, objects), out
-        scores = nn.softmax(logits).at[:, :, 0].set(0.0)  # Nobody finds background.
+        found = [(nn.softmax(logits), deltas, anchors)]
         sizes = sizes_of(image, sizes)
-        maps = [(scores, deltas, anchors)]
-        return detect(maps, decode_boxes, sizes, self.selection), out
+        return detect(found, decode_boxes, sizes, self.selection), out
 
 
 def _losses(

@@ -27,7 +27,7 @@ from cnnjax.detection._detector import (
     sizes_of,
 )
 from cnnjax.detection._heads import Tower, prior
-from cnnjax.detection._matching import NO_OBJECT, boxes_of
+from cnnjax.detection._matching import NO_OBJECT
 from cnnjax.detection._outputs import Selection, detect
 from cnnjax.models import Paper, resnet
 
@@ -140,7 +140,7 @@ def _losses(
     count = found.sum()
     labels = jnp.where(found, objects["labels"][matched], -1)
     targets = jax.nn.one_hot(labels, logits.shape[-1])
-    wanted = boxes_of(objects["boxes_xyxy"], matched, points)
+    wanted = jnp.where(found[:, None], objects["boxes_xyxy"][matched], points)
     overlap = ops.paired_giou(_decode(sides, points), wanted)
     middle = (points[:, :2] + points[:, 2:]) / 2
     ahead, behind = middle - wanted[:, :2], wanted[:, 2:] - middle

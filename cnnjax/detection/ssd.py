@@ -26,10 +26,11 @@ from cnnjax.detection._detector import (
     smooth_l1,
 )
 from cnnjax.detection._matching import hard_negatives, match_anchors
-from cnnjax.detection._outputs import Detections, Selection, best, clip, suppress
+from cnnjax.detection._outputs import Detections, Selection, best, clip, suppress, take
 from cnnjax.models import ModuleDef, Paper
 
 
+DEPTHS = (2, 2, 3, 3, 3)  # Convolutions of the stages of VGG.
 BOXES = (4, 6, 6, 6, 4, 4)  # Of a place of each map.
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 NEGATIVES = 3  # To each box with an object, so many of the hardest without one.
@@ -85,9 +86,8 @@ class SSD(Detector, kw_only=True):
 
     def maps(self, image: Array, conv: ModuleDef) -> list[Array]:
         """Returns the six maps that are looked at (Fig. 2), the finest first."""
-        x, names = image, {1: 2, 2: 2, 3: 3, 4: 3, 5: 3}
-        found = []
-        for stage, depth in names.items():
+        x, found = image, []
+        for stage, depth in enumerate(DEPTHS, start=1):
             if stage > 1:  # The third keeps an odd pixel: 75 become 38.
                 x = ops.max_pool2d(x, 2, 2, ceil_mode=stage == 4)
             for k in range(1, depth + 1):
@@ -132,7 +132,7 @@ class SSD(Detector, kw_only=True):
         places = places.reshape(number, -1)
         labels = jnp.repeat(jnp.arange(1, classes), highest.shape[1])
         return suppress(
-            jnp.take_along_axis(boxes, places[..., None], axis=1),
+            take(boxes, places),
             highest.reshape(number, -1),
             jnp.broadcast_to(labels, places.shape),
             self.selection.iou_threshold,

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -160,34 +160,32 @@ def fit(
     return strategy.gather(state)
 
 
-class Collector(Protocol):
-    """What is kept of the outputs of an evaluation, batch by batch."""
-
-    def add(self, outputs: Any) -> None:
-        """Takes what an evaluation step returns besides metrics."""
-        ...
-
-    def finish(self, count: int) -> tuple[dict[str, Any], Any]:
-        """Returns metrics that need all batches, and the predictions.
-
-        Args:
-          count: of the images, without the last batch's padding.
-        """
-        ...
-
-
 class LargestLogits:
-    """Keeps the class with the largest logit of each image, or pixel."""
+    """Keeps of an evaluation the class with the largest logit of each image, or pixel.
+
+    Whatever else keeps outputs has these two methods.
+    """
 
     def __init__(self) -> None:
         self._classes: list[np.ndarray] = []
 
     def add(self, outputs: Any) -> None:
-        """Takes logits [n, ..., classes]."""
+        """Takes what the evaluation step returns besides metrics: here logits.
+
+        Args:
+          outputs: [n, ..., classes].
+        """
         self._classes.append(np.argmax(outputs, axis=-1))
 
     def finish(self, count: int) -> tuple[dict[str, Any], np.ndarray]:
-        """Returns no further metrics; and the classes [count, ...]."""
+        """Returns metrics that need all batches, none here; and what was kept.
+
+        Args:
+          count: of the images, without the last batch's padding.
+
+        Returns:
+          {} and the classes [count, ...].
+        """
         return {}, np.concatenate(self._classes)[:count]
 
 
@@ -214,7 +212,7 @@ def run_eval(
     batches: Iterable[Any],
     mesh: Mesh,
     count: int,
-    collector: Callable[[], Collector] = LargestLogits,
+    collector: Callable[[], Any] = LargestLogits,
 ) -> Evaluation:
     """Goes through a split once.
 
@@ -225,7 +223,7 @@ def run_eval(
       batches: as `cnnjax.data.eval_batches` yields them.
       mesh: the devices that share each batch.
       count: of the images, without the last batch's padding.
-      collector: makes what keeps the outputs.
+      collector: makes what keeps the outputs, with the methods of `LargestLogits`.
     """
     totals: dict[str, Any] = {}
     kept = collector()

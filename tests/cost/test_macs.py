@@ -73,6 +73,20 @@ def test_catalogue_has_what_pytorch_counts(file, name, known):
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("fasterrcnn_resnet50_fpn", 134.38),
+        ("retinanet_resnet50_fpn", 151.54),
+        ("fcos_resnet50_fpn", 128.207),
+        ("ssd300_vgg16", 34.858),
+    ],
+)
+def test_catalogue_has_what_torchvision_says_of_detectors(name, published, known):
+    """In G-MACs, of images of 800 pixels (SSD: 300): its weights' `_ops`."""
+    assert known[name]["macs"] / 1e9 == pytest.approx(published, abs=0.005)
+
+
 @pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])
 def test_catalogue_is_what_is_counted(name, known):
     assert catalogue.count(name) == known[name]

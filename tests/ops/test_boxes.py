@@ -82,3 +82,14 @@ def test_what_is_no_boxes(boxes, message):
 def test_areas_of_what_is_no_boxes():
     with pytest.raises(ValueError, match=r"boxes must be \[\.\.\., 4\]"):
         ops.box_area(np.zeros((4, 3)))
+
+
+def test_paired_boxes_are_the_diagonal_of_all_pairs():
+    corner = np.random.default_rng(0).uniform(0, 20, (2, 9, 2))
+    sides = np.random.default_rng(1).uniform(0, 15, corner.shape)
+    one, other = jnp.asarray(np.concatenate([corner, corner + sides], 2), jnp.float32)
+    paired = ops.paired_giou(one, other)
+    np.testing.assert_allclose(paired, np.diag(ops.box_giou(one, other)), rtol=1e-6)
+    assert (paired < 0).any() and (paired > 0).any()
+    with pytest.raises(ValueError, match="boxes must be"):
+        ops.paired_giou(one, other[:, :3])
