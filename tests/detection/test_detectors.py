@@ -16,8 +16,8 @@ from cnnjax.detection import MaskRCNN
 
 
 OBJECTS = 6  # The most that an image of these tests has.
-# The slowest to compile are left to the slow tier; these two stand for them.
-QUICK = {"retinanet-resnet", "faster_rcnn-resnet"}
+# Others take up to a minute to compile; the slow tier has them.
+QUICK = {"retinanet-resnet"}
 every_detector = pytest.mark.parametrize("model", DETECTORS.values(), ids=DETECTORS)
 
 
