@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
 import rich.table
 import training
@@ -235,6 +237,9 @@ def report(
         ],
         names,
     )
+    if anchors := anchors_of(config, len(names)):
+        image, objects = source[0]["image"], shown[0].objects
+        plots.anchors(run_dir / "anchors.png", image, anchors, objects.boxes_xyxy)
     scores = {
         "test mAP at IoU 0.5": f"{results['test_map50']:.4f}",
         "by class": ", ".join(
@@ -244,6 +249,26 @@ def report(
         "validation mAP": f"{results['validation_map50']:.4f}",
     }
     return training.table(results, run_dir, scores)
+
+
+def anchors_of(config: Config, num_classes: int) -> dict[str, np.ndarray]:
+    """Returns the anchors of the middle of each map, by what it is called."""
+    model = config.create_model(num_classes=num_classes, axis_name=None)
+    image = jnp.zeros((1, config.image_size, config.image_size, 3))
+
+    @jax.jit  # Which computes nothing else.
+    def all_of_them() -> dict[str, Array]:
+        (_, endpoints), _ = model.init_with_output(jax.random.key(0), image)
+        return {k: x for k, x in endpoints.items() if k.startswith("anchors_")}
+
+    found = {}
+    for name, anchors in sorted(all_of_them().items()):
+        boxes = np.asarray(anchors)
+        centres = boxes.reshape(-1, 2, 2).mean(1)
+        middle = centres[np.square(centres - config.image_size / 2).sum(1).argmin()]
+        there = np.isclose(centres, middle, atol=0.01).all(1)
+        found[name.replace("_", " of map ")] = boxes[there]
+    return found
 
 
 if __name__ == "__main__":

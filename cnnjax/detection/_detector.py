@@ -29,7 +29,9 @@ class Detector(Network):
 
     `model.apply(variables, image, objects=None, sizes=None, train=False)` takes
     normalised images [n, h, w, c]. It returns `Detections` and endpoints by name; or,
-    if it is told the objects, its losses, one value per image each, by name.
+    if it is told the objects, its losses, one value per image each, by name. The
+    endpoints `anchors_0` and so on are the boxes [anchors, 4] from which it measures
+    on each of its maps, in every image.
 
     The objects are {"boxes_xyxy": [n, m, 4] in pixels, "labels": [n, m], "valid":
     [n, m]}, of which only the valid rows are looked at. `sizes`, rows and columns

@@ -72,7 +72,8 @@ class RegionProposals(nn.Module):
         """Returns the proposals, which of them are valid, losses, and endpoints.
 
         There are no losses unless the objects are told. The endpoints are
-        rpn_objectness_i and rpn_deltas_i, [n, h, w, anchors] and [n, h, w, 4 anchors].
+        rpn_objectness_i and rpn_deltas_i, [n, h, w, anchors] and [n, h, w, 4 anchors],
+        and anchors_i [h w anchors, 4].
 
         Args:
           image: only its shape matters.
@@ -93,6 +94,7 @@ class RegionProposals(nn.Module):
         out = {}
         for k, (x, y) in enumerate(outputs):
             out |= {f"rpn_objectness_{k}": x, f"rpn_deltas_{k}": y}
+            out |= {f"anchors_{k}": anchors[k]}
         losses = {}
         if objects is not None:
             losses = jax.vmap(functools.partial(rpn_losses, jnp.concatenate(anchors)))(

@@ -58,8 +58,8 @@ class ClassAwareRPN(Detector, BackboneNetwork, kw_only=True):
         """Endpoints: the classifier's, feature_0 (stride 16).
 
         And head_cls_logits [n, anchors, num_classes], head_bbox_regression [n, anchors,
-        4]. Losses: classification, boxes; where objects are told, chance decides which
-        anchors are learnt from, as in Faster R-CNN.
+        4], anchors_0. Losses: classification, boxes; where objects are told, chance
+        decides which anchors are learnt from, as in Faster R-CNN.
         """
         conv = self.layers(train, SMALL, use_bias=True).conv
         maps, out = self.run_backbone(image, train)
@@ -71,6 +71,7 @@ class ClassAwareRPN(Detector, BackboneNetwork, kw_only=True):
         deltas = per_anchor(conv(count * 4, name="box_head")(x), 4)
         out |= {"head_cls_logits": logits, "head_bbox_regression": deltas}
         anchors = grid_anchors(image.shape[1:3], [x.shape[1:3]], [self.anchor_sizes])
+        out["anchors_0"] = jnp.asarray(anchors)
         if objects is not None:
             learn = jax.vmap(functools.partial(_losses, jnp.asarray(anchors)))
             keys = jax.random.split(self.chance(), len(image))

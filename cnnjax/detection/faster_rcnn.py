@@ -67,9 +67,9 @@ class FasterRCNN(RegionDetector, PyramidDetector, kw_only=True):
     ) -> Output:
         """Endpoints: feature_0 (stride 4) to feature_3 (32), feature_pool (64).
 
-        Of each of these maps rpn_objectness_i and rpn_deltas_i; the regions that were
-        looked at, rois [n k, 5], and theirs: roi_pooled [n k, 7, 7, c], box_scores
-        [n k, num_classes], box_deltas [n k, 4 num_classes].
+        Of each of these maps rpn_objectness_i, rpn_deltas_i, anchors_i; the regions
+        that were looked at, rois [n k, 5], and theirs: roi_pooled [n k, 7, 7, c],
+        box_scores [n k, num_classes], box_deltas [n k, 4 num_classes].
 
         Losses: rpn_objectness, rpn_boxes, classification, boxes.
 

@@ -60,7 +60,7 @@ class RetinaNet(PyramidDetector, kw_only=True):
         """Endpoints: feature_0 (stride 8) to feature_2 (32), feature_p6, feature_p7.
 
         And head_cls_logits [n, anchors, num_classes], head_bbox_regression [n, anchors,
-        4]. Losses: classification, boxes.
+        4]; anchors_i of each map. Losses: classification, boxes.
         """
         conv = self.layers(train, SMALL, use_bias=True).conv
         tower_conv = self.layers(train, he_normal, use_bias=True).conv
@@ -75,6 +75,7 @@ class RetinaNet(PyramidDetector, kw_only=True):
             grid_anchors(image.shape[1:3], [x.shape[1:3]], [octave])
             for x, octave in zip(maps, octaves, strict=True)
         ]
+        out |= {f"anchors_{k}": jnp.asarray(boxes) for k, boxes in enumerate(each)}
         class_tower = Tower(tower_conv, name="class_tower")
         class_head = conv(9 * self.classes, 3, bias_init=prior(0.01), name="head")
         box_tower = Tower(tower_conv, name="box_tower")

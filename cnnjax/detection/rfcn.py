@@ -1,12 +1,13 @@
 """R-FCN: all convolutions see the whole image, regions only take votes from maps.
 
 Deviations: proposals come from the last map, too, so that any classifier will do; all
-sampled regions are learnt from, not only the hardest. Of deformable networks (Dai et
-al., 2017, https://arxiv.org/abs/1703.06211) it has the convolutions, by
-`deformable_blocks`, but not the pooling.
+sampled regions are learnt from, not only the hardest. What deforms it is that of Dai et
+al., 2017, https://arxiv.org/abs/1703.06211; there, bins are moved for each class on its
+own, here for all of them alike.
 """
 
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -21,6 +22,7 @@ from cnnjax.models import BackboneNetwork, Endpoints, Paper, map_at, resnet
 
 STRIDE = 16
 BINS = 7  # Of a region, in each direction.
+SAMPLES = 4  # Of a bin that is moved, likewise; the authors' code has as many.
 
 
 class RFCN(RegionDetector, BackboneNetwork, kw_only=True):
@@ -29,6 +31,7 @@ class RFCN(RegionDetector, BackboneNetwork, kw_only=True):
     Attributes:
       features: channels of the layer on the last map.
       anchor_sizes: of the anchors of a place, in pixels.
+      deformable_pooling: whether bins are moved by what their regions show.
     """
 
     image_size: int = 608
@@ -36,6 +39,7 @@ class RFCN(RegionDetector, BackboneNetwork, kw_only=True):
     samples: int = 128
     features: int = 1024
     anchor_sizes: tuple[int, ...] = (64, 128, 256, 512)
+    deformable_pooling: bool = False
 
     @nn.compact
     def __call__(
@@ -49,8 +53,8 @@ class RFCN(RegionDetector, BackboneNetwork, kw_only=True):
     ) -> Output:
         """Endpoints: the classifier's, feature_0 (stride 16).
 
-        And rpn_objectness_0, rpn_deltas_0; the regions that were looked at, rois
-        [n k, 5], and theirs: box_scores [n k, num_classes], box_deltas [n k, 4].
+        And rpn_objectness_0, rpn_deltas_0, anchors_0; the regions that were looked at,
+        rois [n k, 5], and theirs: box_scores [n k, num_classes], box_deltas [n k, 4].
 
         Losses: rpn_objectness, rpn_boxes, classification, boxes.
 
@@ -68,12 +72,19 @@ class RFCN(RegionDetector, BackboneNetwork, kw_only=True):
         )
         score_maps = conv(BINS**2 * self.classes, name="head")(x)
         box_maps = conv(BINS**2 * 4, name="box_head")(x)
+        pool = functools.partial(
+            ops.ps_roi_pool, output_size=BINS, spatial_scale=1 / STRIDE
+        )
+        if self.deformable_pooling:
+            offset_maps = conv(
+                BINS**2 * 2, kernel_init=nn.initializers.zeros, name="offset_head"
+            )(x)
+            pool = functools.partial(self.moved_pool, pool, offset_maps)
 
         def look(regions: Array) -> tuple[Array, Array, Endpoints]:
             rois = as_rois(regions)
             scores, deltas = (
-                ops.ps_roi_pool(y, rois, BINS, 1 / STRIDE).mean((1, 2))
-                for y in (score_maps, box_maps)
+                pool(y, rois).mean((1, 2)) for y in (score_maps, box_maps)
             )
             return scores, deltas, {"box_scores": scores, "box_deltas": deltas}
 
@@ -81,6 +92,18 @@ class RFCN(RegionDetector, BackboneNetwork, kw_only=True):
             image, objects, sizes, proposals, functools.partial(rpn, image, [x]), look
         )
         return looked.output, out | of_regions
+
+    def moved_pool(
+        self, pool: Callable[..., Array], offset_maps: Array, x: Array, rois: Array
+    ) -> Array:
+        """Returns what regions see where votes for their bins' places have moved them.
+
+        Source: Dai et al., 2017, Fig. 4.
+        """
+        offset = pool(offset_maps, rois)
+        return ops.deform_roi_pool(
+            x, rois, offset, 1 / STRIDE, SAMPLES, position_sensitive=True
+        )
 
 
 PAPERS = {"*": Paper("Dai et al.", 2016, "https://arxiv.org/abs/1605.06409")}

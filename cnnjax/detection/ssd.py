@@ -5,10 +5,12 @@ batch; and, as in torchvision, the default boxes are not clipped.
 """
 
 import functools
+import math
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
@@ -61,16 +63,19 @@ class SSD(Detector, kw_only=True):
     ) -> Output:
         """Endpoints: feature_0 (stride 8, 38 x 38) to feature_5 (300, 1 x 1).
 
-        And head_cls_logits [n, 8732, num_classes], head_bbox_regression [n, 8732, 4].
+        And head_cls_logits [n, 8732, num_classes], head_bbox_regression [n, 8732, 4];
+        anchors_i of each map.
         Losses: classification, boxes.
         """
         init = nn.initializers.xavier_uniform()
         conv = self.layers(train, init, use_bias=True).conv
         maps = self.maps(image, conv)
         out = {f"feature_{k}": x for k, x in enumerate(maps)}
-        anchors = jnp.asarray(
-            ssd_anchors(image.shape[1:3], [x.shape[1:3] for x in maps])
-        )
+        sides = [x.shape[1:3] for x in maps]
+        anchors = jnp.asarray(ssd_anchors(image.shape[1:3], sides))
+        counts = [k * math.prod(side) for k, side in zip(BOXES, sides, strict=True)]
+        each = jnp.split(anchors, np.cumsum(counts)[:-1])
+        out |= {f"anchors_{k}": boxes for k, boxes in enumerate(each)}
         logits, deltas = [], []
         for k, (x, boxes) in enumerate(zip(maps, BOXES, strict=True)):
             y = conv(boxes * self.classes, 3, name=f"head_{k}")(x)

@@ -49,7 +49,9 @@ def save(
       storage: what kernels are kept in: "bfloat16", a half of float32's bytes; or
         "int8", a quarter, with a scale per output channel. `restore` makes float32 of
         them again. None keeps them as they are.
-      **options: of the model. Functions cannot be kept; give them to `restore`.
+      **options: of the model: numbers, texts, dtypes, tuples of them, and dataclasses
+        such as a detector's `selection`. Functions cannot be kept; give them to
+        `restore`.
 
     Raises:
       UserError: if the variables are not the model's, naming each; if an option cannot
@@ -161,6 +163,7 @@ def _read(path: str | os.PathLike[str]):
         )
     try:
         options = _decode(metadata.get("cnnjax_options", "{}"))
+        options |= _dataclasses(metadata[MARK], options)
     except (ValueError, TypeError, AttributeError) as error:
         raise errors.UserError(f"{path}: its options are damaged: {error}") from error
     return metadata[MARK], options, arrays, metadata
@@ -172,11 +175,31 @@ def _encode(options: Mapping[str, Any]) -> str:
         for key, value in options.items()
     }
     try:
-        return json.dumps(plain)
+        return json.dumps(plain, default=_fields)
     except TypeError as error:
         raise errors.UserError(
             f"an option cannot be kept in a file: {error}; give it to `restore`"
         ) from error
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Returns the fields of a dataclass, which `_dataclasses` makes one again."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        raise TypeError(f"{value!r} is no number, text, tuple or dataclass")
+    return dataclasses.asdict(value)
+
+
+def _dataclasses(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options that are fields, as what the model has by default there."""
+    fields = {key: value for key, value in options.items() if isinstance(value, dict)}
+    model = registry.create(name) if fields else None
+    made = {}
+    for key, values in fields.items():
+        kind = type(getattr(model, key))
+        if not dataclasses.is_dataclass(kind):
+            raise TypeError(f"{key} has no fields")
+        made[key] = kind(**{field: _hashable(x) for field, x in values.items()})
+    return made
 
 
 def _decode(text: str) -> dict[str, Any]:

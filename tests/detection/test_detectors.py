@@ -12,7 +12,7 @@ import test_zoo
 from families import DETECTORS
 
 from cnnjax import errors, train
-from cnnjax.detection import MaskRCNN
+from cnnjax.detection import FCOS, MaskRCNN
 
 
 OBJECTS = 6  # The most that an image of these tests has.
@@ -123,6 +123,12 @@ def test_shapes(model):
     chex.assert_shape(detections.boxes_xyxy, (n, k, 4))
     chex.assert_shape([detections.scores, detections.labels, detections.valid], (n, k))
     assert [name for name in out if name.startswith("feature_")]
+    measured = [x for name, x in out.items() if "deltas_" in name or "bbox" in name]
+    anchors = [x for name, x in out.items() if name.startswith("anchors_")]
+    chex.assert_shape(anchors, (None, 4))
+    assert isinstance(model, FCOS) or sum(x.size for x in measured) == sum(
+        n * x.size for x in anchors
+    )
     (detections, _), variables = test_zoo.shapes(model.clone(dtype=jnp.bfloat16))
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(variables))
 

@@ -24,8 +24,8 @@ def test_detect(scenes_dir, tmp_path):
     written = json.loads((run_dir / "results.json").read_text())
     assert written["test_map50"] == results["test_map50"]
     assert "map50" in train.read_metrics(run_dir)[-1]
-    for name in ("curves.png", "precision_recall.png", "detections.png"):
-        with Image.open(run_dir / name) as picture:
+    for name in ("curves", "precision_recall", "detections", "anchors"):
+        with Image.open(run_dir / f"{name}.png") as picture:
             assert len(picture.convert("RGB").getcolors(10**6)) > 5
     path = run_dir / "model.safetensors"
     model, _ = weights.restore(path)

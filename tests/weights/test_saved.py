@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from test_convert import NAME, assert_equal, variables
 
 import cnnjax
-from cnnjax import errors, weights
+from cnnjax import detection, errors, weights
 
 
 @pytest.fixture
@@ -47,6 +47,19 @@ def test_keeps_tuples_that_a_module_can_be_hashed_with(path):
     hash(model)
     images = jnp.zeros((1, 8, 8, 3))
     jax.eval_shape(model.apply, restored, images)
+
+
+def test_keeps_what_a_detector_selects(path):
+    name = "retinanet_resnet18_fpn_small"
+    options = {"selection": detection.Selection(0.3, max_detections=7)}
+    shapes = jax.eval_shape(
+        cnnjax.create(name).init, jax.random.key(0), jnp.zeros((1, 64, 64, 3))
+    )
+    found = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+    weights.save(path, name, found, **options)
+    model, _ = weights.restore(path)
+    assert model == cnnjax.create(name, **options)
+    assert weights.preprocessing(name, path).image_size == 64
 
 
 def test_options_can_differ_from_those_kept(path):
@@ -130,6 +143,7 @@ def test_failed_save_leaves_the_old_file(path, monkeypatch):
         ({"cnnjax_model": NAME, "cnnjax_options": "[1]"}, "options are damaged"),
         ({"cnnjax_model": NAME, "cnnjax_options": '{"nothing": 1}'}, "nothing"),
         ({"cnnjax_model": NAME, "cnnjax_options": '{"dtype": "x"}'}, "damaged"),
+        ({"cnnjax_model": NAME, "cnnjax_options": '{"depths": {}}'}, "no fields"),
         ({"cnnjax_model": NAME, "cnnjax_options": '{"depths": "abc"}'}, "no model has"),
         ({"cnnjax_model": NAME}, "does not fit resnet20_cifar: missing"),
     ],

@@ -15,6 +15,7 @@ TINY = {
     "deformable": RFCN(
         classifier=functools.partial(RESNET, output_stride=16),
         deformable_blocks=1,
+        deformable_pooling=True,
         num_classes=4,
         image_size=64,
         features=8,
