@@ -120,6 +120,9 @@ def main(config: Config) -> dict[str, Any]:
     training.join(config)
     sources = load(config)
     num_classes = len(sources[0].class_names)
+    eval_side = config.eval_size or config.image_size
+    sides = {eval_side, config.image_size}
+    anchors = {side: anchors_of(config, num_classes, side) for side in sides}
 
     def create_model(axis_name: str | None) -> nn.Module:
         model = config.create_model(num_classes=num_classes, axis_name=axis_name)
@@ -132,7 +135,7 @@ def main(config: Config) -> dict[str, Any]:
         sources=sources,
         create_model=create_model,
         eval_step=train.eval_objects,
-        report=functools.partial(report, config),
+        report=functools.partial(report, anchors[eval_side]),
         score="map50",
         collector=functools.partial(Collected, num_classes),
     )
@@ -164,7 +167,16 @@ class Collected:
 
     def add(self, outputs: Any) -> None:
         """Takes what `train.eval_objects` returns."""
-        self._results.add(outputs["detections"], outputs["label"], outputs["mask"])
+        found, label = outputs["detections"], outputs["label"]
+        if found.masks is not None:
+            masks, boxes = map(np.asarray, (found.masks, found.boxes_xyxy))
+            size = np.shape(label["masks"])[2:]
+            pasted = [
+                detection.paste_masks(*one, size)
+                for one in zip(masks, boxes, strict=True)
+            ]
+            found = dataclasses.replace(found, masks=np.stack(pasted))
+        self._results.add(found, label, outputs["mask"])
 
     def finish(self, count: int) -> tuple[dict[str, Any], metrics.DetectionResults]:
         """Returns `map50`, by the area under the curve; and all that was found."""
@@ -182,6 +194,8 @@ def check(config: Config) -> None:
     train.check_numbers(
         config, "must not be negative", lambda x: x >= 0, ("deformable_blocks",)
     )
+    if config.leave_out and config.max_objects is None:
+        raise errors.UserError("--leave-out needs --max-objects, beyond which to do so")
     if importlib.util.find_spec("pycocotools") is None:
         raise errors.UserError("COCO's figures need more: pip install 'cnnjax[coco]'")
     model = cnnjax.create(config.model)
@@ -195,7 +209,7 @@ def check(config: Config) -> None:
 
 
 def report(
-    config: Config,
+    anchors: dict[str, np.ndarray],
     run_dir: Path,
     source: data.DetectionSource,
     tested: train.Evaluation,
@@ -208,9 +222,7 @@ def report(
     of_classes = zip(names, average.per_class.tolist(), strict=True)
     results["test_ap50"] = {name: ap for name, ap in of_classes if not np.isnan(ap)}
     coco = metrics.coco_average_precision(tested.predictions, len(names))
-    figures = dataclasses.asdict(coco)
-    figures["per_class"] = figures["per_class"].tolist()
-    results["test_coco"] = figures
+    results["test_coco"] = figures(coco)
     plots.learning_curves(run_dir / "curves.png", train.read_metrics(run_dir))
     known = [k for k, ap in enumerate(average.per_class) if not np.isnan(ap)]
     plots.precision_recall(
@@ -224,7 +236,9 @@ def report(
         run_dir / "detections.png",
         [source[i]["image"] for i in range(len(shown))],
         [
-            plots.Objects(image.objects.boxes_xyxy, image.objects.labels)
+            plots.Objects(
+                image.objects.boxes_xyxy, image.objects.labels, ignored=image.ignored
+            )
             for image in shown
         ],
         [
@@ -237,9 +251,11 @@ def report(
         ],
         names,
     )
-    if anchors := anchors_of(config, len(names)):
+    if anchors:
         image, objects = source[0]["image"], shown[0].objects
-        plots.anchors(run_dir / "anchors.png", image, anchors, objects.boxes_xyxy)
+        longer = max(image.shape[:2])
+        groups = {name: longer * boxes for name, boxes in anchors.items()}
+        plots.anchors(run_dir / "anchors.png", image, groups, objects.boxes_xyxy)
     scores = {
         "test mAP at IoU 0.5": f"{results['test_map50']:.4f}",
         "by class": ", ".join(
@@ -248,26 +264,45 @@ def report(
         "COCO's AP, AP50, AP75": f"{coco.ap:.4f}, {coco.ap50:.4f}, {coco.ap75:.4f}",
         "validation mAP": f"{results['validation_map50']:.4f}",
     }
+    if any(image.objects.masks is not None for image in tested.predictions.images):
+        coco = metrics.coco_average_precision(tested.predictions, len(names), True)
+        results["test_coco_masks"] = figures(coco)
+        scores["the same of masks"] = f"{coco.ap:.4f}, {coco.ap50:.4f}, {coco.ap75:.4f}"
     return training.table(results, run_dir, scores)
 
 
-def anchors_of(config: Config, num_classes: int) -> dict[str, np.ndarray]:
-    """Returns the anchors of the middle of each map, by what it is called."""
+def figures(coco: metrics.CocoAveragePrecision) -> dict[str, Any]:
+    """Returns COCO's figures as JSON has them, where nothing is not a number."""
+    found = dataclasses.asdict(coco)
+    found["per_class"] = found["per_class"].tolist()[1:]
+    return jax.tree.map(lambda x: None if np.isnan(x) else x, found)
+
+
+def anchors_of(config: Config, num_classes: int, side: int) -> dict[str, np.ndarray]:
+    """Returns the anchors of the middle of each map, in parts of square images' side.
+
+    Raises:
+      UserError: if the network does not take images of that size.
+    """
     model = config.create_model(num_classes=num_classes, axis_name=None)
-    image = jnp.zeros((1, config.image_size, config.image_size, 3))
+    image = jnp.zeros((1, side, side, 3))
 
     @jax.jit  # Which computes nothing else.
     def all_of_them() -> dict[str, Array]:
         (_, endpoints), _ = model.init_with_output(jax.random.key(0), image)
         return {k: x for k, x in endpoints.items() if k.startswith("anchors_")}
 
+    try:
+        maps = sorted(all_of_them().items())
+    except ValueError as error:
+        raise errors.UserError(f"--image-size {side}: {error}") from error
     found = {}
-    for name, anchors in sorted(all_of_them().items()):
+    for name, anchors in maps:
         boxes = np.asarray(anchors)
         centres = boxes.reshape(-1, 2, 2).mean(1)
-        middle = centres[np.square(centres - config.image_size / 2).sum(1).argmin()]
+        middle = centres[np.square(centres - side / 2).sum(1).argmin()]
         there = np.isclose(centres, middle, atol=0.01).all(1)
-        found[name.replace("_", " of map ")] = boxes[there]
+        found[name.replace("_", " of map ")] = boxes[there] / side
     return found
 
 

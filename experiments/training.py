@@ -7,6 +7,7 @@ the strategy, the state, checkpoints, logs, interruption, and the results.
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import tempfile
 import time
@@ -23,6 +24,7 @@ import rich.table
 from cnnjax import cli, cost, data, errors, train, weights
 from cnnjax.recipes import Recipe
 from cnnjax.train import RunOptions, parallel
+from cnnjax.trees import few
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,12 @@ class TrainingConfig(RunOptions, Recipe):
         train, validation, test = (
             load(self.dataset, split, self.data_dir) for split in splits
         )
+        for other in (validation, test):
+            pairs = itertools.zip_longest(train.class_names, other.class_names)
+            if wrong := [f"{i}: {a} / {b}" for i, (a, b) in enumerate(pairs) if a != b]:
+                raise errors.UserError(
+                    f"{train.name} and {other.name} have other classes: {few(wrong)}"
+                )
         return train, validation, test
 
 

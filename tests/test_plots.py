@@ -1,5 +1,7 @@
 """Pictures show what they were given."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -206,6 +208,21 @@ def test_hits_and_misses_counts_each_object_once(tmp_path):
         image = pixels(path)[:-60]  # Without the legend.
         for color in (green, orange, red):
             assert (close_to(image, color).sum() > 100) == (color in shown), color
+
+
+def test_what_is_ignored_is_not_drawn(tmp_path):
+    path = tmp_path / "hits.png"
+    crowd, own = [0, 0, 70, 50], [5, 5, 25, 25]
+    true = dataclasses.replace(
+        objects([crowd, own], [1, 1]), ignored=np.array([True, False])
+    )
+    found = objects([crowd, own, crowd], [1, 1, 1], [0.9, 0.8, 0.7])
+    plots.hits_and_misses(path, [GREY], [true], [found], CLASSES)
+    image = pixels(path)[:-60]
+    shown = [close_to(image, c).sum() > 100 for c in ((50, 205, 50), (255, 0, 0))]
+    assert shown == [True, False] and not (close_to(image, (255, 165, 0)).sum() > 100)
+    plots.hits_and_misses(path, [GREY], [true], [objects([crowd], [2], [1])], CLASSES)
+    assert close_to(pixels(path)[:-60], (255, 0, 0)).sum() > 100  # Of another class.
 
 
 def test_hits_depend_on_the_threshold(tmp_path):

@@ -1,5 +1,6 @@
 """`python -m cnnjax detect`: which objects a photograph shows, and where."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,6 +75,10 @@ def detect(
     network, variables = load_network(model, weights)
     network = of_kind(detection.Detector, network)
     channels = colour_channels(network, variables, weights)
+    # The network would leave out what is asked for.
+    least = min(threshold, network.selection.score_threshold)
+    selection = dataclasses.replace(network.selection, score_threshold=least)
+    network = network.clone(selection=selection)
     if norm_epsilon is not None:
         variables = cnnjax.weights.with_norm_epsilon(network, variables, norm_epsilon)
     prepare = cnnjax.weights.preprocessing(model, weights)

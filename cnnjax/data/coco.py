@@ -61,8 +61,7 @@ def load_coco_folder(
 
     Source: the format is that of https://cocodataset.org/#format-data.
     """
-    match = re.fullmatch(r"([\w-]+)(\[.*\])?", split)
-    stem = match[1] if match else split
+    stem = split.partition("[")[0]
     file = _annotations(folder, stem)
     try:
         content = json.loads(file.read_bytes())
@@ -121,10 +120,11 @@ def _places(folder: Path, stem: str) -> list[Path]:
 
 def _part(split: str, stem: str, length: int, file: Path) -> slice:
     """Returns which of so many images a split is."""
-    info = tfds.core.SplitInfo(name=stem, shard_lengths=[length], num_bytes=0)
+    name = "split"  # A file's may have dots, that of TFDS not.
+    info = tfds.core.SplitInfo(name=name, shard_lengths=[length], num_bytes=0)
     try:
-        read = tfds.core.ReadInstruction.from_spec(split)
-        (part,) = read.to_absolute({stem: info})
+        read = tfds.core.ReadInstruction.from_spec(name + split.removeprefix(stem))
+        (part,) = read.to_absolute({name: info})
     except Exception as error:  # Of another type for each thing that can be wrong.
         raise errors.UserError(
             f"{split!r} is no part of {file}; write e.g. '{stem}[:80%]'"
@@ -170,6 +170,8 @@ class _Checks:
 
     def class_names(self, categories: list[dict[str, Any]]) -> list[str]:
         """Returns the names by id."""
+        if not categories:
+            raise errors.UserError(f"{self.file}: it has no categories")
         ids = [row["id"] for row in categories]
         self.refuse(
             (i for i in ids if not 1 <= i <= _MOST_CLASSES),
@@ -180,7 +182,10 @@ class _Checks:
             (row["id"] for row in categories if not isinstance(row.get("name"), str)),
             "categories {} have no name",
         )
-        names = ["background"] + [GAP] * max(ids, default=0)
+        times = Counter(row["name"] for row in categories)
+        twice = (name for name, count in times.items() if count > 1)
+        self.refuse(twice, "categories have names more than once: {}")
+        names = ["background"] + [GAP] * max(ids)
         for row in categories:
             names[row["id"]] = row["name"]
         return names
@@ -203,7 +208,8 @@ class _Checks:
         self.refuse((name for name in names if _leaves(name)), outside)
         if not names:
             return []
-        place = next((p for p in places if os.path.isfile(p / names[0])), places[0])
+        found = (p for p in places if any(os.path.isfile(p / name) for name in names))
+        place = next(found, places[0])
         paths = [place / name for name in names]
         missing = (path for path in paths if not os.path.isfile(path))
         self.refuse(_from(folder, missing), "images are missing: {}")

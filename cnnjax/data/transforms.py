@@ -72,7 +72,8 @@ def follow(objects: Objects, move: Move, size: tuple[int, ...]) -> Objects:
 
     Boxes become the smallest around their moved corners, cut at the sides of the image.
     An object with less than a quarter of that box left in the image no longer counts:
-    it is ignored. One with nothing left is gone: its row is zeros.
+    it is ignored. One with nothing left is gone: its row is zeros. But one that is
+    whole, and too small for its mask to have a pixel, has the one in its box's middle.
 
     Args:
       objects: as `DetectionSource` has them.
@@ -92,6 +93,9 @@ def follow(objects: Objects, move: Move, size: tuple[int, ...]) -> Objects:
         if there.any():
             planes = objects["masks"][there].transpose(1, 2, 0).astype(np.uint8)
             masks[there] = move.pixels(planes, True).transpose(2, 0, 1) == 1
+        for i in np.flatnonzero(there & ~masks.any(axis=(1, 2)) & (left == whole)):
+            x, y = ((boxes[i, :2] + boxes[i, 2:]) / 2).astype(int)
+            masks[i, y, x] = True
         there &= masks.any(axis=(1, 2))
         moved["masks"] = masks
     valid = objects["valid"] & there & (left >= LEAST_LEFT * whole)

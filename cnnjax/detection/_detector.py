@@ -31,7 +31,7 @@ class Detector(Network):
     normalised images [n, h, w, c]. It returns `Detections` and endpoints by name; or,
     if it is told the objects, its losses, one value per image each, by name. The
     endpoints `anchors_0` and so on are the boxes [anchors, 4] from which it measures
-    on each of its maps, in every image.
+    on each of its maps, in every image, if it has any.
 
     The objects are {"boxes_xyxy": [n, m, 4] in pixels, "labels": [n, m], "valid":
     [n, m]}, of which only the valid rows are looked at. `sizes`, rows and columns
@@ -51,10 +51,13 @@ class Detector(Network):
         """The number of classes, without which a detector has no output.
 
         Raises:
-          UserError: if it is None.
+          UserError: if there is none but the background.
         """
-        if self.num_classes is None:
-            raise UserError("a detector has no use without classes to detect")
+        if self.num_classes is None or self.num_classes < 2:
+            raise UserError(
+                "a detector has no use without classes to detect: num_classes has to "
+                f"be at least 2, the background included, not {self.num_classes}"
+            )
         return self.num_classes
 
     def chance(self) -> Array:
@@ -118,8 +121,13 @@ def sizes_of(image: Array, sizes: Array | None) -> Int[Array, "n 2"]:
 
 
 def per_anchor(x: Float[Array, "n h w c"], columns: int) -> Float[Array, "n m c2"]:
-    """Returns a map's channels as rows of so many columns, one per anchor."""
-    return x.reshape(len(x), -1, columns)
+    """Returns a map's channels as float32 rows of so many columns, one per anchor."""
+    return full_precision(x).reshape(len(x), -1, columns)
+
+
+def full_precision(x: Array) -> Array:
+    """Returns an array as float32, unless it is finer: scores of 8 bits have ties."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def smooth_l1(

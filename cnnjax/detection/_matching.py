@@ -44,6 +44,28 @@ def match_anchors(
     return found
 
 
+def claim_best(
+    matched: Int[Array, " anchors"],
+    overlaps: Float[Array, "objects anchors"],
+    valid: Bool[Array, " objects"],
+) -> Int[Array, " anchors"]:
+    """Returns the index of each anchor's object when each has one at least.
+
+    An object has the anchor that overlaps it most, the first of equal ones; of two that
+    would have the same one, the last has it.
+
+    Args:
+      matched: as `match_anchors` returns it.
+      overlaps, valid: as it takes them.
+
+    Source: Liu et al., 2016, https://arxiv.org/abs/1512.02325, section 2.2.
+    """
+    overlaps = jnp.where(valid[:, None], overlaps, 0)
+    claims = jnp.where(overlaps.max(1) > 0, jnp.arange(len(valid)), NO_OBJECT)
+    owner = jnp.full_like(matched, NO_OBJECT).at[overlaps.argmax(1)].max(claims)
+    return jnp.where(owner >= 0, owner, matched)
+
+
 def sample(
     key: Array, matched: Int[Array, " anchors"], count: int, share: float
 ) -> tuple[Int[Array, " count"], Bool[Array, " count"]]:

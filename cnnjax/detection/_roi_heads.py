@@ -15,6 +15,7 @@ from cnnjax.detection._detector import (
     Detector,
     Losses,
     Objects,
+    full_precision,
     mean_over,
     sizes_of,
     smooth_l1,
@@ -74,8 +75,8 @@ class RegionDetector(Detector):
             )
         scores, deltas, more = look(regions)
         out |= {"rois": as_rois(regions), **more}
-        scores = scores.reshape(*valid.shape, -1)
-        deltas = deltas.reshape(*valid.shape, -1, 4)
+        scores = full_precision(scores).reshape(*valid.shape, -1)
+        deltas = full_precision(deltas).reshape(*valid.shape, -1, 4)
         if objects is not None:
             losses |= jax.vmap(region_losses)(
                 regions, matched, valid, scores, deltas, objects
@@ -125,8 +126,9 @@ def sample_regions(
 
     def one(key, proposals, valid, objects):
         boxes = objects["boxes_xyxy"]
-        regions = jnp.concatenate([proposals, boxes])
         there = jnp.concatenate([valid, objects["valid"]])
+        # Padding may be anything, and some gradients would see it.
+        regions = jnp.where(there[:, None], jnp.concatenate([proposals, boxes]), 0)
         overlaps = ops.box_iou(boxes, regions)
         matched = match_anchors(overlaps, objects["valid"], 0.5, 0.5)
         # What is no region is never chosen.

@@ -85,7 +85,7 @@ class RegionProposals(nn.Module):
         count = RATIOS * len(self.anchor_sizes[0])
         head = RPNHead(count, self.conv, name="head")
         outputs = [head(x) for x in maps]
-        objectness = [x.reshape(len(x), -1) for x, _ in outputs]
+        objectness = [per_anchor(x, 1)[..., 0] for x, _ in outputs]
         deltas = [per_anchor(x, 4) for _, x in outputs]
         anchors = [
             jnp.asarray(grid_anchors(image.shape[1:3], [x.shape[1:3]], [of_map]))
@@ -128,7 +128,7 @@ def propose(
     for level, (logits, moves, around) in enumerate(
         zip(objectness, deltas, anchors, strict=True)
     ):
-        highest, places = best(nn.sigmoid(logits), count, -1.0)
+        highest, places = best(logits, count, -jnp.inf)
         moves = take(moves, places)
         found = clip(jax.vmap(decode_boxes)(moves, around[places]), sizes)
         sides = found[..., 2:] - found[..., :2]

@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, Float
 
 from cnnjax import ops
-from cnnjax.detection._detector import Objects, Output, mean_over
+from cnnjax.detection._detector import Objects, Output, full_precision, mean_over
 from cnnjax.detection._roi_heads import SHARE, Looked, as_rois
 from cnnjax.detection.faster_rcnn import VARIANTS as FASTER_RCNNS
 from cnnjax.detection.faster_rcnn import FasterRCNN
@@ -66,14 +66,14 @@ class MaskRCNN(FasterRCNN, kw_only=True):
         head = MaskHead(self.classes, layers.conv, up, name="mask_head")
         if objects is None:
             found = looked.output
-            logits = head(self.pool(maps, found.boxes_xyxy, 14))
+            logits = full_precision(head(self.pool(maps, found.boxes_xyxy, 14)))
             masks = nn.sigmoid(_of_class(logits, found.labels.reshape(-1)))
             masks = masks.reshape(*found.labels.shape, *masks.shape[1:])
             return found.replace(masks=masks), {"mask_logits": logits}
         # Regions with objects are the first ones.
         count = max(1, int(SHARE * looked.matched.shape[1]))
         regions, matched = looked.regions[:, :count], looked.matched[:, :count]
-        logits = head(self.pool(maps, regions, 14))
+        logits = full_precision(head(self.pool(maps, regions, 14)))
         labels = jnp.take_along_axis(objects["labels"], matched, axis=1)
         wanted = _cut_out(objects["masks"], regions, matched, logits.shape[1])
         missed = optax.sigmoid_binary_cross_entropy(

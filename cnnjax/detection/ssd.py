@@ -27,11 +27,12 @@ from cnnjax.detection._detector import (
     sizes_of,
     smooth_l1,
 )
-from cnnjax.detection._matching import hard_negatives, match_anchors
+from cnnjax.detection._matching import claim_best, hard_negatives, match_anchors
 from cnnjax.detection._outputs import Detections, Selection, best, clip, suppress, take
 from cnnjax.models import ModuleDef, Paper
 
 
+SIDE = 300  # Of the images, in pixels.
 DEPTHS = (2, 2, 3, 3, 3)  # Convolutions of the stages of VGG.
 BOXES = (4, 6, 6, 6, 4, 4)  # Of a place of each map.
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -46,7 +47,7 @@ class SSD(Detector, kw_only=True):
       dims: channels of the five stages of VGG, and of the layers that follow them.
     """
 
-    image_size: int = 300
+    image_size: int = SIDE
     selection: Selection = Selection(
         score_threshold=0.01, candidates=400, iou_threshold=0.45, max_detections=200
     )
@@ -61,12 +62,22 @@ class SSD(Detector, kw_only=True):
         *,
         train: bool = False,
     ) -> Output:
-        """Endpoints: feature_0 (stride 8, 38 x 38) to feature_5 (300, 1 x 1).
+        """Takes images of 300 x 300 pixels, for which its default boxes are made.
+
+        Endpoints: feature_0 (stride 8, 38 x 38) to feature_5 (300, 1 x 1).
 
         And head_cls_logits [n, 8732, num_classes], head_bbox_regression [n, 8732, 4];
         anchors_i of each map.
         Losses: classification, boxes.
+
+        Raises:
+          ValueError: for images of another size.
         """
+        if image.shape[1:3] != (SIDE, SIDE):
+            raise ValueError(
+                f"SSD takes images of {SIDE} x {SIDE} pixels, not "
+                f"{image.shape[1]} x {image.shape[2]}"
+            )
         init = nn.initializers.xavier_uniform()
         conv = self.layers(train, init, use_bias=True).conv
         maps = self.maps(image, conv)
@@ -154,7 +165,8 @@ def _losses(
     """Returns the losses of one image (section 2.2)."""
     boxes = objects["boxes_xyxy"]
     overlaps = ops.box_iou(boxes, anchors)
-    matched = match_anchors(overlaps, objects["valid"], 0.5, 0.5, low_quality=True)
+    matched = match_anchors(overlaps, objects["valid"], 0.5, 0.5)
+    matched = claim_best(matched, overlaps, objects["valid"])
     found = matched >= 0
     count = found.sum()
     labels = jnp.where(found, objects["labels"][matched], 0)

@@ -73,8 +73,9 @@ class DetectionResults:
 
         Args:
           detections: with attributes boxes_xyxy [n, k, 4], scores [n, k], labels
-            [n, k] and valid [n, k]; perhaps masks [n, k, h, w], which the label has
-            then, too.
+            [n, k] and valid [n, k]; perhaps masks, the pixels of the images that they
+            cover [n, k, h, w], as `cnnjax.detection.paste_masks` makes them of what
+            boxes show. The label has masks then, too.
           label: "boxes_xyxy" [n, m, 4], "labels", "valid" and perhaps "ignored"
             [n, m], as batches of a `cnnjax.data.DetectionSource` have them. With
             "sizes" and "photo_sizes" [n, 2], all boxes are taken to the photo's pixels
@@ -99,6 +100,13 @@ class DetectionResults:
             if "masks" not in there:
                 raise ValueError("detections have masks and objects have none")
             found["masks"] = np.asarray(masks)
+            pixels = there["masks"].shape[2:]
+            if found["masks"].dtype != bool or found["masks"].shape[2:] != pixels:
+                raise ValueError(
+                    f"detections have {found['masks'].dtype} masks of "
+                    f"{found['masks'].shape[2:]} pixels; they have to be truth values "
+                    f"of the images' {pixels}: see cnnjax.detection.paste_masks"
+                )
         else:
             there.pop("masks", None)
         for i in np.flatnonzero(np.asarray(counted)):

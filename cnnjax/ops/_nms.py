@@ -207,9 +207,9 @@ def _soft_nms(boxes, scores, *, max_outputs, sigma, score_threshold):
         score = scores[best]
         shared, _ = iou(boxes[best][None], boxes, areas[best], areas)
         # NaN, of what is no candidate or infinite, is no overlap.
-        lowered = scores * jnp.exp(
-            -jnp.square(jnp.where(shared > 0, shared, 0)) / sigma
-        )
+        factor = jnp.exp(-jnp.square(jnp.where(shared > 0, shared, 0)) / sigma)
+        # Which may be 0, and -inf times 0 is NaN.
+        lowered = jnp.where(scores > -jnp.inf, scores * factor, -jnp.inf)
         return lowered.at[best].set(-jnp.inf), (best, score)
 
     _, (indices, found) = lax.scan(take, scores, None, length=max_outputs)

@@ -32,12 +32,14 @@ class Objects:
       labels: their classes.
       scores: of detections; None for true objects.
       masks: which pixels they cover, if known.
+      ignored: of true objects, which ones need not be found; None for none of them.
     """
 
     boxes_xyxy: Float[np.ndarray, "k 4"]
     labels: Integer[np.ndarray, " k"]
     scores: Float[np.ndarray, " k"] | None = None
     masks: Bool[np.ndarray, "k h w"] | None = None
+    ignored: Bool[np.ndarray, " k"] | None = None
 
     def captions(self, class_names: Sequence[str]) -> list[str]:
         """Returns what stands at each box: the class and the score."""
@@ -88,7 +90,8 @@ def hits_and_misses(
     """Draws what was found (green), what was missed (orange), what is not there (red).
 
     Each detection, the best first, is a hit if the IoU with an object of its class that
-    is not yet found reaches a threshold.
+    is not yet found reaches a threshold. Ignored objects are not drawn, nor is what
+    finds them.
 
     Args:
       path: the PNG file to write.
@@ -102,8 +105,8 @@ def hits_and_misses(
     figure, panels = _panels(images, columns, extra=0.4)
     counts = np.zeros(3, int)
     for axes, true, found in zip(panels, objects, detections, strict=True):
-        hit, seen = _match(true, found, iou_threshold)
-        parts = ((found, hit, _HIT), (true, ~seen, _MISS), (found, ~hit, _FALSE))
+        hit, missed, false = _match(true, found, iou_threshold)
+        parts = ((found, hit, _HIT), (true, missed, _MISS), (found, false, _FALSE))
         for k, (rows, chosen, style) in enumerate(parts):
             captions = rows.captions(class_names)
             counts[k] += chosen.sum()
@@ -245,16 +248,21 @@ def _paint(axes: Any, masks: np.ndarray, colours: np.ndarray) -> None:
 
 def _match(
     objects: Objects, detections: Objects, iou_threshold: float
-) -> tuple[Bool[np.ndarray, " k"], Bool[np.ndarray, " m"]]:
-    """Returns which detections are hits, and which objects were found."""
-    hit = np.zeros(len(detections.labels), bool)
-    seen = np.zeros(len(objects.labels), bool)
+) -> tuple[Bool[np.ndarray, " k"], Bool[np.ndarray, " m"], Bool[np.ndarray, " k"]]:
+    """Returns which detections are hits, which objects are missed, what is false."""
+    ignored = objects.ignored
+    if ignored is None:
+        ignored = np.zeros(len(objects.labels), bool)
+    hit, false = (np.zeros(len(detections.labels), bool) for _ in range(2))
+    seen = np.zeros_like(ignored)
     overlaps = _iou(detections.boxes_xyxy, objects.boxes_xyxy)
     for i, label in enumerate(detections.labels):
-        candidates = np.where((objects.labels == label) & ~seen, overlaps[i], -1)
-        if candidates.max(initial=-1) >= iou_threshold:
-            hit[i] = seen[candidates.argmax()] = True
-    return hit, seen
+        fits = (objects.labels == label) & (overlaps[i] >= iou_threshold)
+        if (free := fits & ~seen & ~ignored).any():
+            hit[i] = seen[np.where(free, overlaps[i], -1).argmax()] = True
+        else:
+            false[i] = not (fits & ignored).any()
+    return hit, ~seen & ~ignored, false
 
 
 def _iou(

@@ -217,16 +217,24 @@ def create_optimizer(
     return chain[0] if len(chain) == 1 else optax.chain(*chain)
 
 
+# A network with a regressor of hints has the first, one on a classifier the second.
+_WRAPPERS = ("student", "backbone")
+
+
 def _scale_by_depth(factor: float) -> optax.GradientTransformation:
     """Scales updates by a power of a factor: the head by 1, the last block by it."""
 
     def update(updates: PyTree, params: PyTree) -> PyTree:
         del params
-        depths = block_depths(updates)
+        blocks = updates
+        for name in _WRAPPERS:
+            blocks = blocks.get(name, blocks)
+        depths = block_depths(blocks)
         last = 1 + max((int(np.max(depth)) for depth in depths.values()), default=0)
 
         def scale(path: Any, leaf: Any) -> Any:
-            powers = factor ** (last - depths.get(path[0].key, last))
+            name = next(entry.key for entry in path if entry.key not in _WRAPPERS)
+            powers = factor ** (last - depths.get(name, last))
             return jnp.reshape(powers, (-1,) + (1,) * (leaf.ndim - 1)) * leaf
 
         return jax.tree.map_with_path(scale, updates)

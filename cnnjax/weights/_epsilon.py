@@ -8,6 +8,7 @@ import flax.traverse_util
 import jax
 import jax.numpy as jnp
 
+from cnnjax.errors import UserError
 from cnnjax.models import Network
 
 
@@ -30,6 +31,9 @@ def with_norm_epsilon(
 
     Returns:
       {"params": …, "batch_stats": …}.
+
+    Raises:
+      UserError: if the model has no BatchNorm.
     """
     own = {}
 
@@ -42,6 +46,8 @@ def with_norm_epsilon(
     image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     with nn.intercept_methods(record):
         jax.eval_shape(model.init, jax.random.key(0), image)
+    if not own:
+        raise UserError(f"a {type(model).__name__} has no batch normalisation")
     flat = flax.traverse_util.flatten_dict(dict(variables))
     for norm, its in own.items():
         path = ("batch_stats", *norm, "var")

@@ -161,8 +161,9 @@ def test_detects_what_the_network_does(monkeypatch, capsys, tmp_path, detector, 
 
 
 def test_draws_masks_in_the_photograph(monkeypatch, capsys, tmp_path, detector, photo):
-    """Of COCO's classes, which have names."""
-    folder, *_ = detector("tiny_masks", num_classes=91)
+    """Of COCO's classes, which have names; the network itself would keep none."""
+    selection = detection.Selection(1.0, candidates=10, max_detections=6)
+    folder, *_ = detector("tiny_masks", num_classes=91, selection=selection)
     drawn = []
     monkeypatch.setattr(
         cnnjax.plots,

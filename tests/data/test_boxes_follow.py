@@ -153,9 +153,20 @@ def test_an_object_without_a_pixel_is_gone():
     flip = transforms.Move(lambda image, _: image[:, ::-1], shifted(0).matrix)
     objects = one_box([0, 2, 8, 6], masks=mask)
     assert transforms.follow(objects, flip, (10, 12))["valid"][0]
-    cut = transforms.Move(lambda image, _: 0 * image, shifted(0).matrix)
+    cut = transforms.Move(lambda image, _: 0 * image, shifted(-4).matrix)
     moved = transforms.follow(objects, cut, (10, 12))
     assert not any(value.any() for value in moved.values())
+
+
+def test_a_whole_object_keeps_a_pixel():
+    """Or those who are evaluated by masks would have fewer objects to find."""
+    mask = np.zeros((2, 640, 640), bool)
+    mask[0, 201:207, 401:407] = True
+    objects = one_box([401, 201, 407, 207], masks=mask)
+    image = np.zeros((640, 640, 3), np.uint8)
+    _, moved = transforms.fit(image, objects, 64)
+    assert moved["valid"].tolist() == [True, False]
+    assert np.argwhere(moved["masks"]).tolist() == [[0, 20, 40]]
 
 
 def test_ignored_objects_stay_ignored():

@@ -53,6 +53,7 @@ def write(folder, name="annotations.json", place="", **changes):
         ("annotations/instances_val2017.json", "val2017", "instances_val2017"),
         ("annotations/instances_val2017.json", "images/val2017", "instances_val2017"),
         ("annotations/my-set.json", "images", "my-set[:100%]"),
+        ("_annotations.coco.json", "", "_annotations.coco[:100%]"),
     ],
 )
 def test_a_folder(tmp_path, name, place, split):
@@ -133,6 +134,11 @@ FEW = ", ".join(map(str, range(100, 110)))
         ({"categories": [{"id": 0, "name": "x"}]}, "categories have ids 0; .*backgr"),
         ({"categories": [{"id": 10**9, "name": "x"}]}, "1000000000; they must be 1 to"),
         ({"categories": [{"id": 1}]}, "categories 1 have no name"),
+        ({"categories": []}, "it has no categories"),
+        (
+            {"categories": [{"id": i, "name": "cat"} for i in (1, 4)]},
+            "categories have names more than once: 'cat'",
+        ),
         (images(file_name=3), "images 1 need a 'file_name'"),
         (images(width=0), "images 1 need"),
         (images(height="10"), "images 1 need"),
@@ -176,6 +182,13 @@ def test_a_wrong_file_is_named(tmp_path, changes, message):
 def test_what_is_no_json_is_named(tmp_path, text):
     (tmp_path / "annotations.json").write_text(text)
     with pytest.raises(errors.UserError, match=r"annotations.json(: it| cannot be re)"):
+        data.load_coco_folder(tmp_path, "annotations")
+
+
+def test_only_what_is_missing_is_called_so(tmp_path):
+    write(tmp_path, place="images")
+    (tmp_path / "images" / "1.png").unlink()
+    with pytest.raises(errors.UserError, match=r"are missing: 'images/1.png'$"):
         data.load_coco_folder(tmp_path, "annotations")
 
 

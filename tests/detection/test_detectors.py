@@ -131,6 +131,7 @@ def test_shapes(model):
     )
     (detections, _), variables = test_zoo.shapes(model.clone(dtype=jnp.bfloat16))
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(variables))
+    assert detections.scores.dtype == detections.boxes_xyxy.dtype == jnp.float32
 
 
 @every_detector
@@ -140,5 +141,6 @@ def test_takes_its_convolution_as_a_function(model):
 
 @every_detector
 def test_needs_classes(model):
-    with pytest.raises(errors.UserError, match="without classes"):
-        test_zoo.shapes(model.clone(num_classes=None))
+    for number in (None, 1):
+        with pytest.raises(errors.UserError, match=f"without classes .* not {number}"):
+            test_zoo.shapes(model.clone(num_classes=number))

@@ -3,14 +3,23 @@
 import functools
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden_files import arrays
 
+import cnnjax
 from cnnjax import detection, ops
-from cnnjax.detection import _coding, _fpn, _matching, class_aware_rpn
+from cnnjax.detection import (
+    _coding,
+    _fpn,
+    _matching,
+    _roi_heads,
+    _rpn,
+    class_aware_rpn,
+)
 
 
 def halved(rows, columns, strides):
@@ -88,6 +97,61 @@ def test_anchors_have_their_objects():
     assert found.tolist() == [0, 0, 1, 1]
     nobody = match(overlaps, jnp.zeros(3, bool), 0.5, 0.4, True)
     assert set(nobody.tolist()) == {none}
+
+
+def test_each_object_claims_an_anchor():
+    overlaps = jnp.asarray(
+        [
+            [0.2, 0.3, 0.3, 0.0],  # The first of equal ones.
+            [0.4, 0.3, 0.0, 0.0],
+            [0.1, 0.2, 0.0, 0.0],  # The last that would have it.
+            [0.0, 0.0, 0.0, 0.0],
+            [0.9, 0.9, 0.9, 0.9],  # Padding.
+        ]
+    )
+    valid = jnp.asarray([True] * 4 + [False])
+    claim = jax.jit(_matching.claim_best)
+    before = jnp.asarray([-1, -1, 0, 1])
+    assert claim(before, overlaps, valid).tolist() == [1, 2, 0, 1]
+    assert claim(before, overlaps, ~(valid | True)).tolist() == before.tolist()
+
+
+def test_padding_is_never_among_the_regions():
+    objects = {
+        "boxes_xyxy": jnp.asarray([[[0.0, 0, 8, 8], [jnp.nan] * 4, [jnp.inf] * 4]]),
+        "labels": jnp.asarray([[1, 0, 0]]),
+        "valid": jnp.asarray([[True, False, False]]),
+    }
+    proposals = jnp.asarray([[[0.0, 0, 8, 9], [jnp.nan] * 4]])
+    there = jnp.asarray([[True, False]])
+    key = jax.random.key(0)
+    regions, matched, valid = jax.jit(_roi_heads.sample_regions, static_argnums=4)(
+        key, proposals, there, objects, 5
+    )
+    assert matched[0, :1].tolist() == [0] and valid.sum() == 1
+    assert jnp.isfinite(regions).all()
+
+
+def test_proposals_of_half_precision_are_ranked_by_logits():
+    """Of these, bfloat16's sigmoid makes three times 1."""
+    boxes = np.float32([[0, 0, 8, 8], [20, 0, 30, 8], [40, 0, 50, 8]])
+    sizes = jnp.asarray([[64, 64]])
+    kept, valid = _rpn.propose(
+        [jnp.asarray([[7.0, 9, 8]])],
+        [jnp.zeros((1, 3, 4))],
+        [jnp.asarray(boxes)],
+        sizes,
+        3,
+    )
+    np.testing.assert_allclose(kept[0], boxes[[1, 2, 0]], atol=1e-4)
+    assert valid.all()
+    assert nn.sigmoid(jnp.bfloat16(7.0)) == 1
+
+
+def test_ssd_is_for_one_size():
+    model = cnnjax.create("ssd300_vgg16")
+    with pytest.raises(ValueError, match="takes images of 300 x 300 pixels, not 64 x"):
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
 
 
 @pytest.mark.parametrize("objects", [0, 3, 40])

@@ -43,6 +43,8 @@ def test_detect(scenes_dir, tmp_path):
         ({"eval_crop": 0.9}, "as a whole"),
         ({"deformable_blocks": -1}, "must not be negative"),
         ({"deformable_blocks": 1, "model": "ssd300_vgg16"}, "means nothing to"),
+        ({"model": "ssd300_vgg16"}, "--image-size 64: SSD takes images of 300 x 300"),
+        ({"leave_out": True}, "--leave-out needs --max-objects"),
         ({"max_objects": 2}, r"more than 2 objects .*: raise max_objects"),
         ({"dataset": "digits"}, "is not object detection"),
         ({"dataset": "./nowhere"}, "nowhere"),
@@ -62,6 +64,26 @@ def test_objects_that_are_left_out_are_counted(scenes_dir, tmp_path, capsys):
         objects, images = source.left_out
         assert objects >= images > 0
         assert f"{source.name}: {objects} objects of {images} images are left" in said
+
+
+def test_splits_have_the_same_classes(tmp_path):
+    names = {"train": ["cat", "dog"], "validation": ["dog", "cat", "ox"]}
+    for split, classes in names.items():
+        categories = [{"id": k, "name": name} for k, name in enumerate(classes, 1)]
+        image = {"id": 1, "file_name": "1.png", "width": 9, "height": 9}
+        content = {"images": [image], "categories": categories, "annotations": []}
+        (tmp_path / f"{split}.json").write_text(json.dumps(content))
+    Image.new("L", (9, 9)).save(tmp_path / "1.png")
+    config = smoke(
+        tmp_path / "run",
+        dataset=str(tmp_path),
+        train_split="train",
+        validation_split="validation",
+        test_split="train",
+    )
+    wrong = "train and .*validation have other classes: 1: cat / dog, 2: dog / cat, 3: "
+    with pytest.raises(errors.UserError, match=wrong):
+        detect.load(config)
 
 
 @pytest.mark.slow

@@ -89,6 +89,12 @@ def test_masks():
     with pytest.raises(ValueError, match="have masks and objects have none"):
         collect((detections, label))
     label = masked()[1]
+    for masks, what in (
+        (np.full((1, 2, 28, 28), 0.9), r"float64 masks of \(28, 28\) pixels"),
+        (np.full((1, 2, 28, 28), True), r"bool masks .* \(16, 16\): see .*paste_masks"),
+    ):
+        with pytest.raises(ValueError, match=what):
+            collect((detections.replace(masks=masks), label))
     unmasked = collect((detections.replace(masks=None), label))
     assert unmasked.images[0].objects.masks is None
 

@@ -131,6 +131,12 @@ def test_soft_suppression_of_odd_boxes():
     assert indices[valid].tolist() == [2, 1, 3] and np.isfinite(found).all()
     indices, _, valid = ops.soft_nms(jnp.zeros((0, 4)), jnp.zeros(0), 2)
     assert not valid.any()
+    # What is lowered to nothing hides nothing.
+    same = jnp.asarray([[0.0, 0, 9, 9], [0.0, 0, 9, 9], [20.0, 20, 29, 29]])
+    for none in (-jnp.inf, jnp.nan):
+        scores = jnp.asarray([0.9, none, 0.7])
+        indices, found, _ = ops.soft_nms(same, scores, 3, sigma=0.01)
+        assert indices.tolist() == [0, 2, -1] and np.isfinite(found).all()
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,8 @@ def test_clipping(clip_norm, expected):
     np.testing.assert_allclose(found["kernel"], -0.1 * expected, rtol=1e-6)
 
 
-def test_layers_farther_from_the_head_change_less():
+@pytest.mark.parametrize("wrapper", [None, "backbone", "student"])
+def test_layers_farther_from_the_head_change_less(wrapper):
     names = ["stem", "stage1_block1", "stage1_block2", "stage2_downsample"]
     names += ["stage2_block1", "head"]
     params = {name: {"bias": jnp.ones(2)} for name in names}
@@ -117,7 +118,11 @@ def test_layers_farther_from_the_head_change_less():
         momentum=0.0,
         layer_decay=0.5,
     )
-    found, _ = tx.update(params, tx.init(params), params)
+    tree = params if wrapper is None else {wrapper: params, "fpn": params["head"]}
+    found, _ = tx.update(tree, tx.init(tree), tree)
+    if wrapper is not None:  # What stands on the blocks changes as the head does.
+        np.testing.assert_allclose(found["fpn"]["bias"], -1)
+        found = found[wrapper]
     powers = {name: np.log2(-found[name]["bias"][..., 0]) for name in params}
     expected = {"stem": -6, "stage1_block1": -5, "stage1_block2": -4, "head": 0}
     expected |= {"stage2_downsample": -3, "stage2_block1": -3}

@@ -4,9 +4,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import cnnjax
-from cnnjax import trees, weights
+from cnnjax import errors, trees, weights
 from cnnjax.models import Network
 
 
@@ -36,6 +37,12 @@ def test_computes_what_another_epsilon_would():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
     unchanged, _ = model.apply(variables, images)
     assert jnp.abs(unchanged - expected).max() > 10
+
+
+def test_without_norms_there_is_nothing_to_change():
+    model = cnnjax.create("squeezenet1_0", num_classes=3)
+    with pytest.raises(errors.UserError, match="SqueezeNet has no batch norm"):
+        weights.with_norm_epsilon(model, {}, 0.0)
 
 
 def test_changes_every_norm_of_a_scanned_model():
