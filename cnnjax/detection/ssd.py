@@ -1,7 +1,8 @@
 """SSD: single shot multibox detector, on VGG 16.
 
 Deviations: losses are divided by the boxes of an image that have objects, not of a
-batch; and, as in torchvision, the default boxes are not clipped.
+batch; and, as in torchvision, the default boxes are not clipped. They are made for 300
+pixels: those of the last map are 300 pixels apart in larger images, too.
 """
 
 import functools
@@ -32,7 +33,6 @@ from cnnjax.detection._outputs import Detections, Selection, best, clip, suppres
 from cnnjax.models import ModuleDef, Paper
 
 
-SIDE = 300  # Of the images, in pixels.
 DEPTHS = (2, 2, 3, 3, 3)  # Convolutions of the stages of VGG.
 BOXES = (4, 6, 6, 6, 4, 4)  # Of a place of each map.
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -47,7 +47,7 @@ class SSD(Detector, kw_only=True):
       dims: channels of the five stages of VGG, and of the layers that follow them.
     """
 
-    image_size: int = SIDE
+    image_size: int = 300
     selection: Selection = Selection(
         score_threshold=0.01, candidates=400, iou_threshold=0.45, max_detections=200
     )
@@ -62,25 +62,23 @@ class SSD(Detector, kw_only=True):
         *,
         train: bool = False,
     ) -> Output:
-        """Takes images of 300 x 300 pixels, for which its default boxes are made.
-
-        Endpoints: feature_0 (stride 8, 38 x 38) to feature_5 (300, 1 x 1).
+        """Endpoints: feature_0 (stride 8, 38 x 38) to feature_5 (300, 1 x 1).
 
         And head_cls_logits [n, 8732, num_classes], head_bbox_regression [n, 8732, 4];
         anchors_i of each map.
         Losses: classification, boxes.
 
         Raises:
-          ValueError: for images of another size.
+          ValueError: if the image is so small that nothing is left of the last maps.
         """
-        if image.shape[1:3] != (SIDE, SIDE):
-            raise ValueError(
-                f"SSD takes images of {SIDE} x {SIDE} pixels, not "
-                f"{image.shape[1]} x {image.shape[2]}"
-            )
         init = nn.initializers.xavier_uniform()
         conv = self.layers(train, init, use_bias=True).conv
         maps = self.maps(image, conv)
+        if not maps[-1].size:
+            raise ValueError(
+                f"of {image.shape[1]} x {image.shape[2]} pixels nothing is left for "
+                "the last maps: SSD is made for 300 x 300"
+            )
         out = {f"feature_{k}": x for k, x in enumerate(maps)}
         sides = [x.shape[1:3] for x in maps]
         anchors = jnp.asarray(ssd_anchors(image.shape[1:3], sides))

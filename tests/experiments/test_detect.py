@@ -43,7 +43,7 @@ def test_detect(scenes_dir, tmp_path):
         ({"eval_crop": 0.9}, "as a whole"),
         ({"deformable_blocks": -1}, "must not be negative"),
         ({"deformable_blocks": 1, "model": "ssd300_vgg16"}, "means nothing to"),
-        ({"model": "ssd300_vgg16"}, "--image-size 64: SSD takes images of 300 x 300"),
+        ({"model": "ssd300_vgg16"}, "--image-size 64: of 64 x 64 pixels nothing"),
         ({"leave_out": True}, "--leave-out needs --max-objects"),
         ({"max_objects": 2}, r"more than 2 objects .*: raise max_objects"),
         ({"dataset": "digits"}, "is not object detection"),
