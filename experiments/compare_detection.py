@@ -1,12 +1,13 @@
 """Compares focal loss with cross-entropy, and deformable with plain blocks.
 
-Claim: a RetinaNet learns less without focal loss; deformable blocks find more.
+Neither of the two claims, that a RetinaNet learns less without focal loss and that
+deformable blocks find more, held on these scenes.
 
     python experiments/compare_detection.py
     python experiments/compare_detection.py --cases focal cross-entropy --seeds 0 1 2
 
-Each case is a run of `detect.py` with other options, some minutes on two cores. What
-came of it: `docs/detection.md`.
+Each case is a run of `detect.py` with other options, some minutes on two cores. The
+table, and what may be why: `docs/detection.md`.
 """
 
 import dataclasses
