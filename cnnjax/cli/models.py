@@ -23,12 +23,11 @@ def models(pattern: Annotated[str, tyro.conf.Positional] = "*") -> None:
     names = registry.list_models(pattern)
     if not names:
         raise errors.unknown("model", pattern, registry.list_models())
-    table = rich.table.Table("model", box=rich.box.SIMPLE)
-    for heading in ("parameters", "MACs", "image"):
+    table = rich.table.Table(box=rich.box.SIMPLE)
+    table.add_column("model", no_wrap=True)
+    for heading in ("parameters", "MACs", "image", "paper"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("paper")
-    table.add_column(overflow="fold")
-    known = catalogue()
+    known, papers = catalogue(), {}
     for name in names:
         row, paper = known[name], registry.paper(name)
         table.add_row(
@@ -36,10 +35,13 @@ def models(pattern: Annotated[str, tyro.conf.Positional] = "*") -> None:
             f"{row['num_params']:,}",
             f"{row['macs'] / 1e6:,.0f} M",
             str(row["image_size"]),
-            f"{paper.authors}, {paper.year}",
-            paper.url.removeprefix("https://"),
+            str(papers.setdefault(paper, len(papers) + 1)),
         )
-    rich.console.Console().print(table)
+    console = rich.console.Console(highlight=False)
+    console.print(table)
+    for paper, number in papers.items():
+        line = f"  {number:2}  {paper.authors}, {paper.year}: {paper.url}"
+        console.print(line, soft_wrap=True)
 
 
 def catalogue() -> dict[str, dict[str, int]]:

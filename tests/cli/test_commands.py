@@ -23,12 +23,21 @@ def test_help():
 
 
 def test_models(monkeypatch, capsys):
-    assert run(monkeypatch, "models", "resnet50") == 0
-    (row,) = (x for x in capsys.readouterr().out.splitlines() if "resnet50" in x)
-    assert row.split() == [
-        *("resnet50", "25,557,032", "4,089", "M", "224"),
-        *("He", "et", "al.,", "2015", "arxiv.org/abs/1512.03385"),
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(monkeypatch, "models", "resne*50*") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["resnet50", "25,557,032", "4,089", "M", "224", "1"] in lines
+    papers = [line for line in lines if line[1:3] in (["He", "et"], ["Xie", "et"])]
+    assert papers == [
+        ["1", "He", "et", "al.,", "2015:", "https://arxiv.org/abs/1512.03385"],
+        ["2", "Xie", "et", "al.,", "2016:", "https://arxiv.org/abs/1611.05431"],
     ]
+
+
+def test_models_have_their_whole_names(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(monkeypatch, "models") == 0
+    assert {*cnnjax.list_models()} <= {*capsys.readouterr().out.split()}
 
 
 def test_models_of_no_such_name(monkeypatch, capsys):
