@@ -138,8 +138,18 @@ def main(config: Config) -> dict[str, Any]:
         report=functools.partial(report, anchors[eval_side]),
         score="map50",
         collector=functools.partial(Collected, num_classes),
+        told=(an_object(config, sources[0].masks),),
     )
     return training.run(config, task, start)
+
+
+def an_object(config: Config, masks: bool) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the shapes of an image's objects, if there is one."""
+    shapes = {"boxes_xyxy": ((1, 1, 4), float), "labels": ((1, 1), int)}
+    shapes |= {"valid": ((1, 1), bool)}
+    if masks:
+        shapes["masks"] = ((1, 1, config.image_size, config.image_size), bool)
+    return {key: jax.ShapeDtypeStruct(*shape) for key, shape in shapes.items()}
 
 
 def load(config: Config) -> tuple[Any, Any, Any]:

@@ -106,6 +106,7 @@ class Task:
       controls: what else to measure on at the end, by name: the results have its score.
       saved: whether the network is one by name, so that a file can hold it.
       collector: makes what keeps the outputs of an evaluation.
+      told: what else the network is called with to learn from an image, as shapes.
     """
 
     kind: str
@@ -119,6 +120,7 @@ class Task:
     controls: Mapping[str, data.Source] = dataclasses.field(default_factory=dict)
     saved: bool = True
     collector: Callable[[], Any] = train.LargestLogits
+    told: tuple[Any, ...] = ()
 
 
 def run(config: TrainingConfig, task: Task, start: float) -> dict[str, Any]:
@@ -302,7 +304,9 @@ def run(config: TrainingConfig, task: Task, start: float) -> dict[str, Any]:
         },
         "seconds": earlier + time.monotonic() - start,
         "speed": speed,
-        "utilisation": utilisation(student, image, config.dtype, speed),
+        "utilisation": utilisation(
+            cost.analyze(student, image, *task.told).macs, config.dtype, speed
+        ),
         "seed": config.seed,
         "num_params": num_params,
         "num_steps": int(state.step),
@@ -327,17 +331,14 @@ def join(config: RunOptions) -> None:
         parallel.join(config.coordinator, config.num_processes, config.process_id)
 
 
-def utilisation(
-    model: nn.Module, image: jax.Array, dtype: str, speed: dict[str, float]
-) -> float | None:
+def utilisation(macs: int, dtype: str, speed: dict[str, float]) -> float | None:
     """Returns the network's products as a share of what the devices can do.
 
-    Those of a step are three times those of its forward pass.
+    Those of a step are three times those of its forward pass, `macs` of an image.
     """
     peak = cost.peak_here(dtype)
     if peak is None or not speed:
         return None
-    macs = cost.analyze(model, image.shape).macs
     return 3 * 2 * macs * speed["images_per_second"] / peak
 
 
