@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -105,6 +106,18 @@ def test_help(monkeypatch, capsys):
 def test_exit_status(monkeypatch, capsys, error, status):
     assert run(monkeypatch, main=raising(error)) == status
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("length", [10, 10**6])
+def test_who_reads_may_have_seen_enough(length):
+    code = "from cnnjax.cli.status import exit_status\n"
+    code += f"with exit_status(): print('x' * {length})"
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
 
 
 def test_a_bug_is_not_hidden(monkeypatch):
