@@ -78,7 +78,8 @@ def test_a_run_goes_on_with_another_number_of_devices(
     )
 
 
-@pytest.mark.parametrize("victim", [1, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
 def test_pre_emption_of_one_process_saves_once_and_ends_all(data_dir, tmp_path, victim):
     """And one process alone goes on."""
     run_dir = tmp_path / "run"
