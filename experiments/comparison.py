@@ -11,8 +11,7 @@ import numpy as np
 import rich.console
 import rich.table
 
-import cnnjax
-from cnnjax import cost, errors
+from cnnjax import errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +65,7 @@ def compare(
         table.add_row(
             name,
             f"{runs[0]['num_params']:,}",
-            f"{macs(options) / 1e6:.0f}",
+            f"{runs[0]['macs'] / 1e6:.0f}",
             *map(spread, values),
             f"{np.mean([results['seconds'] for results in runs]):.0f}",
         )
@@ -79,12 +78,6 @@ def run(experiment: ModuleType, options: Any, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder, "run")
         return experiment.main(dataclasses.replace(options, seed=seed, run_dir=run_dir))
-
-
-def macs(options: Any) -> int:
-    """Returns the multiply-accumulates of a case's network, of one image."""
-    model = cnnjax.create(options.model, **options.options())
-    return cost.analyze(model, (1, options.image_size, options.image_size, 3)).macs
 
 
 def spread(values: list[float]) -> str:

@@ -144,12 +144,15 @@ def main(config: Config) -> dict[str, Any]:
 
 
 def an_object(config: Config, masks: bool) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns the shapes of an image's objects, if there is one."""
-    shapes = {"boxes_xyxy": ((1, 1, 4), float), "labels": ((1, 1), int)}
-    shapes |= {"valid": ((1, 1), bool)}
-    if masks:
-        shapes["masks"] = ((1, 1, config.image_size, config.image_size), bool)
-    return {key: jax.ShapeDtypeStruct(*shape) for key, shape in shapes.items()}
+    """Returns what a network is told of an image with one object, as shapes."""
+    side = config.image_size
+    shapes = {
+        "boxes_xyxy": jax.ShapeDtypeStruct((1, 1, 4), jnp.float32),
+        "labels": jax.ShapeDtypeStruct((1, 1), jnp.int32),
+        "valid": jax.ShapeDtypeStruct((1, 1), bool),
+    }
+    more = {"masks": jax.ShapeDtypeStruct((1, 1, side, side), bool)} if masks else {}
+    return shapes | more
 
 
 def load(config: Config) -> tuple[Any, Any, Any]:

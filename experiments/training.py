@@ -58,9 +58,8 @@ class TrainingConfig(RunOptions, Recipe):
         for name in ("label_smoothing", "mixup", "cutmix", "rand_augment", "erasing"):
             if getattr(self, name):
                 option = f"--{name.replace('_', '-')}"
-                raise errors.UserError(
-                    f"{option} is for classes of images, not of {what}"
-                )
+                kinds = f"classes of images, not of {what}"
+                raise errors.UserError(f"{option} is for {kinds}")
 
     def load(self, load: Callable[..., Any]) -> tuple[Any, Any, Any]:
         """Returns the sources to train on, to validate with and to test with.
@@ -292,6 +291,7 @@ def run(config: TrainingConfig, task: Task, start: float) -> dict[str, Any]:
     if not speed and finished.exists():  # A run that had been finished before.
         speed = json.loads(finished.read_text())["speed"]
     variables = parallel.replicate(student_of(state), strategy.mesh)
+    macs = cost.analyze(student, image, *task.told).macs
     results = {
         **{f"test_{name}": value for name, value in tested.numbers.items()},
         "test_images": len(test_source),
@@ -304,10 +304,9 @@ def run(config: TrainingConfig, task: Task, start: float) -> dict[str, Any]:
         },
         "seconds": earlier + time.monotonic() - start,
         "speed": speed,
-        "utilisation": utilisation(
-            cost.analyze(student, image, *task.told).macs, config.dtype, speed
-        ),
+        "utilisation": utilisation(macs, config.dtype, speed),
         "seed": config.seed,
+        "macs": macs,
         "num_params": num_params,
         "num_steps": int(state.step),
         "params_sha256": train.fingerprint(variables.params),

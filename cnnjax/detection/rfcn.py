@@ -7,7 +7,6 @@ own, here for all of them alike.
 """
 
 import functools
-from collections.abc import Callable
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -31,7 +30,8 @@ class RFCN(RegionDetector, BackboneNetwork, kw_only=True):
     Attributes:
       features: channels of the layer on the last map.
       anchor_sizes: of the anchors of a place, in pixels.
-      deformable_pooling: whether bins are moved by what their regions show.
+      deformable_pooling: whether bins are moved by what their regions show (Dai et
+        al., 2017, Fig. 4).
     """
 
     image_size: int = 608
@@ -72,38 +72,33 @@ class RFCN(RegionDetector, BackboneNetwork, kw_only=True):
         )
         score_maps = conv(BINS**2 * self.classes, name="head")(x)
         box_maps = conv(BINS**2 * 4, name="box_head")(x)
-        pool = functools.partial(
-            ops.ps_roi_pool, output_size=BINS, spatial_scale=1 / STRIDE
-        )
+        offset_maps = None
         if self.deformable_pooling:
             offset_maps = conv(
                 BINS**2 * 2, kernel_init=nn.initializers.zeros, name="offset_head"
             )(x)
-            pool = functools.partial(self.moved_pool, pool, offset_maps)
 
         def look(regions: Array) -> tuple[Array, Array, Endpoints]:
             rois = as_rois(regions)
-            scores, deltas = (
-                pool(y, rois).mean((1, 2)) for y in (score_maps, box_maps)
+            pool = functools.partial(
+                ops.ps_roi_pool, rois=rois, output_size=BINS, spatial_scale=1 / STRIDE
             )
+            if offset_maps is not None:  # The regions' votes for where bins should be.
+                pool = functools.partial(
+                    ops.deform_roi_pool,
+                    rois=rois,
+                    offset=pool(offset_maps),
+                    spatial_scale=1 / STRIDE,
+                    sampling_ratio=SAMPLES,
+                    position_sensitive=True,
+                )
+            scores, deltas = (pool(y).mean((1, 2)) for y in (score_maps, box_maps))
             return scores, deltas, {"box_scores": scores, "box_deltas": deltas}
 
         looked, of_regions = self.look_twice(
             image, objects, sizes, proposals, functools.partial(rpn, image, [x]), look
         )
         return looked.output, out | of_regions
-
-    def moved_pool(
-        self, pool: Callable[..., Array], offset_maps: Array, x: Array, rois: Array
-    ) -> Array:
-        """Returns what regions see where votes for their bins' places have moved them.
-
-        Source: Dai et al., 2017, Fig. 4.
-        """
-        offset = pool(offset_maps, rois)
-        return ops.deform_roi_pool(
-            x, rois, offset, 1 / STRIDE, SAMPLES, position_sensitive=True
-        )
 
 
 PAPERS = {"*": Paper("Dai et al.", 2016, "https://arxiv.org/abs/1605.06409")}

@@ -5,14 +5,22 @@ import json
 
 import compare_detection
 import detect
+import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax import errors, train, weights
+import cnnjax
+from cnnjax import cost, detection, errors, metrics, train, weights
 
 
 def smoke(run_dir, **options):
     return dataclasses.replace(detect.PRESETS["smoke"], run_dir=run_dir, **options)
+
+
+def macs(name, *objects):
+    """Returns what one image costs."""
+    model = cnnjax.create(name, num_classes=11)
+    return cost.analyze(model, (1, 64, 64, 3), *objects).macs
 
 
 def test_detect(scenes_dir, tmp_path):
@@ -23,6 +31,7 @@ def test_detect(scenes_dir, tmp_path):
     assert {"ap", "ap50", "ar100"} < results["test_coco"].keys()
     written = json.loads((run_dir / "results.json").read_text())
     assert written["test_map50"] == results["test_map50"]
+    assert written["macs"] == macs("retinanet_resnet18_fpn_small")
     assert "map50" in train.read_metrics(run_dir)[-1]
     for name in ("curves", "precision_recall", "detections", "anchors"):
         with Image.open(run_dir / f"{name}.png") as picture:
@@ -31,6 +40,38 @@ def test_detect(scenes_dir, tmp_path):
     model, _ = weights.restore(path)
     assert (model.features, model.num_classes) == (64, 11)
     assert weights.class_names(path) == ["background", *"0123456789"]
+
+
+def test_what_is_learnt_costs_less_than_masks_of_all_detections():
+    name = "maskrcnn_resnet18_fpn_small"
+    assert 5 * macs(name, detect.an_object(smoke(None), masks=True)) < macs(name)
+
+
+def test_anchors_are_drawn_in_parts_of_the_image():
+    found = detect.anchors_of(smoke(None), 11, 64)
+    assert [*found] == [f"anchors of map {k}" for k in range(3)]
+    for size, boxes in zip((16, 32, 64), found.values(), strict=True):
+        assert boxes.shape == (9, 4)
+        np.testing.assert_allclose((boxes[:, :2] + boxes[:, 2:]) / 2, 0.5)
+        area = (boxes[0, 2:] - boxes[0, :2]).prod() * 64**2
+        assert area == pytest.approx(size**2, rel=0.1)
+
+
+def test_masks_are_collected_in_their_places():
+    """Those of boxes of 8 x 4 and 4 x 8 pixels, half of which are the objects'."""
+    boxes = np.float32([[[2, 2, 10, 6], [8, 8, 12, 16]]])
+    small = np.zeros((1, 2, 28, 28), np.float32)
+    small[:, :, :14] = 0.9
+    there = np.zeros((1, 2, 16, 16), bool)
+    there[0, 0, 2:4, 2:10] = there[0, 1, 8:12, 8:12] = True
+    ones = np.ones((1, 2), int)
+    found = detection.Detections(boxes, ones * 0.9, ones, ones == 1, small)
+    label = {"boxes_xyxy": boxes, "labels": ones, "valid": ones == 1, "masks": there}
+    collected = detect.Collected(2)
+    outputs = {"detections": found, "label": label, "mask": np.ones(1, bool)}
+    collected.add(outputs)
+    _, results = collected.finish(1)
+    assert metrics.coco_average_precision(results, 2, masks=True).ap == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
