@@ -15,7 +15,7 @@ _ALIKE = {
     *ELEMENTWISE,
     *TRANSCENDENTAL,
     *("convert_element_type", "copy", "reduce_precision", "stop_gradient", "pvary"),
-    *("bitcast_convert_type", "pcast"),
+    *("bitcast_convert_type", "pcast", "cnnjax_stored"),
 }
 
 

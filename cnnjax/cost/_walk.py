@@ -36,7 +36,7 @@ _MOVES = {
     *("dynamic_slice", "dynamic_update_slice", "gather", "iota", "pad", "pvary"),
     *("reshape", "rev", "slice", "split", "squeeze", "stop_gradient", "transpose"),
     *("bitcast_convert_type", "optimization_barrier", "platform_index"),
-    *("reduce_precision", "pcast"),
+    *("reduce_precision", "pcast", "cnnjax_stored"),
 }
 _MOVING_OPERATIONS = {"shift2d", "channel_shuffle"}  # Of `cnnjax.ops`.
 TRANSCENDENTAL = {

@@ -25,6 +25,7 @@ from jaxtyping import Array
 
 from cnnjax.ops._named import named
 from cnnjax.ops._spec import ConvSpec, accumulator, transpose, vary_alike
+from cnnjax.ops._stored import stored
 
 
 Rule = Callable[[Array, Array, ConvSpec], Array]
@@ -233,3 +234,12 @@ ad.defbilinear(
     lambda k, _, g, **params: input_gradient(g, k, ConvSpec(**params)),
     lambda k, x, _, **params: conv(x, k, ConvSpec(**params)),
 )
+
+
+def _conv_jvp(primals, tangents, **params):
+    x, kernel = primals  # Both passes read these images.
+    return bilinear_jvp((stored(x), kernel), tangents, **params)
+
+
+bilinear_jvp = ad.primitive_jvps[conv_p]
+ad.primitive_jvps[conv_p] = _conv_jvp

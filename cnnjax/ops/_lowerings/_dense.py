@@ -38,21 +38,19 @@ def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
 
 
 def _kernel_gradient(x: Array, out_grad: Array, spec: ConvSpec) -> Array:
-    # With small images, few channels or distant taps blocks do not pay; nor does adding
-    # to a gradient that is larger than the cache. Of few features XLA's own is fast
-    # where maps are large, or where they have far more channels and are small.
-    channels = x.shape[3]
-    height, width, features = spec.out_shape
+    # With small arrays, few features or few columns blocks do not pay. Of few features
+    # XLA's own is fast where maps are large, or where they have far more channels and
+    # are small.
+    *taps, channels, features = spec.kernel_shape
+    height, width, _ = spec.out_shape
     by_blocks = (
-        spec.window_strides == spec.rhs_dilation == (1, 1)
-        and min(channels, features) >= 16
+        isinstance(x.shape[0], int)  # A symbolic batch size cannot be compared.
+        and min(x.size, out_grad.size) >= 90_000
+        and min(math.prod(taps) * channels, features) >= 16
         and min(height, width) >= 12
         and (features >= 32 or width <= 32)
         and (2 * features >= channels or width >= 16)
-        and isinstance(x.shape[0], int)  # A symbolic batch size cannot be compared.
-        and x.size >= 100_000
         and few_taps(spec)
-        and math.prod(spec.kernel_shape) * x.dtype.itemsize <= 2 * BLOCK_BYTES
     )
     way = _kernel_gradient_by_blocks if by_blocks else _kernel_gradient_as_convolution
     return way(x, out_grad, spec)
@@ -92,35 +90,60 @@ def _kernel_gradient_as_convolution(x: Array, out_grad: Array, spec: ConvSpec) -
 def _kernel_gradient_by_blocks(x: Array, out_grad: Array, spec: ConvSpec) -> Array:
     """For each block of rows a matrix product with all taps side by side.
 
-    In images whose rows are joined end to end, and the output's padded to their
-    length, each tap sees one run of pixels; the blocks stay in the cache.
+    Strides cut images into phases, side by side as channels, in which each tap moves by
+    one pixel. In phases whose rows are joined end to end, and the output's padded to
+    their length, each tap sees one run of pixels; the blocks stay in the cache.
     """
     rows, columns, channels, features = spec.kernel_shape
     height, out_width, _ = spec.out_shape
-    x = pad(x, spec)
-    n, _, width, _ = x.shape
+    row_stride, column_stride = spec.window_strides
+    row_dilation, column_dilation = spec.rhs_dilation
+    width = out_width + column_dilation * (columns - 1) // column_stride
     row_bytes = width * rows * columns * channels * x.dtype.itemsize
     blocks = -(-height * row_bytes // BLOCK_BYTES)
     per_block = -(-height // blocks)
     run, more = per_block * width, blocks * per_block - height
-    x = jnp.pad(x, ((0, 0), (0, more + 1), (0, 0), (0, 0)))
-    x = x.reshape(n, -1, channels)
+    below = row_dilation * (rows - 1) // row_stride + more + 1
+    x = _phases(pad(x, spec), spec.window_strides, (height + below, width))
+    x = x.reshape(x.shape[0], -1, x.shape[3])
     out_grad = jnp.pad(out_grad, ((0, 0), (0, more), (0, width - out_width), (0, 0)))
-    out_grad = out_grad.reshape(n, -1, features)
-    offsets = [i * width + j for i in range(rows) for j in range(columns)]
+    out_grad = out_grad.reshape(x.shape[0], -1, features)
+    # Of each tap, or of neighbours in the same pixel of the phases: where its runs
+    # start, its first channel, and the last.
+    together = column_stride if column_dilation == 1 else 1
+    taps = []
+    for i in range(0, row_dilation * rows, row_dilation):
+        for j in range(0, columns, together):
+            down, row_phase = divmod(i, row_stride)
+            right, column_phase = divmod(j * column_dilation, column_stride)
+            first = (row_phase * column_stride + column_phase) * channels
+            last = first + min(together, columns - j) * channels
+            taps.append((down * width + right, first, last))
+    reach = max(offset for offset, _, _ in taps)
 
     def add_block(index, total):
         start = (index // blocks, index % blocks * run, 0)
-        seen = lax.dynamic_slice(x, start, (1, run + offsets[-1], channels))[0]
-        taps = jnp.concatenate([seen[i : i + run] for i in offsets], axis=1)
+        seen = lax.dynamic_slice(x, start, (1, run + reach, x.shape[2]))[0]
+        seen = jnp.concatenate([seen[i : i + run, a:b] for i, a, b in taps], axis=1)
         grad = lax.dynamic_slice(out_grad, start, (1, run, features))[0]
         # XLA would fuse the transposition into a slower product.
         turned = lax.optimization_barrier(grad.T)
-        return total + jnp.matmul(turned, taps, precision=spec.precision)
+        return total + jnp.matmul(turned, seen, precision=spec.precision)
 
     start = zeros((features, rows * columns * channels), out_grad)
-    total = lax.fori_loop(0, n * blocks, add_block, start)
+    total = lax.fori_loop(0, x.shape[0] * blocks, add_block, start)
     return total.T.reshape(spec.kernel_shape)
+
+
+def _phases(x: Array, strides: tuple[int, ...], shape: tuple[int, int]) -> Array:
+    """Cuts or fills images to `shape` pixels, each of all phases' channels in turn."""
+    n, height, width, channels = x.shape
+    (down, right), (rows, columns) = strides, shape
+    more = (rows * down - height, columns * right - width)
+    config = [(0, 0, 0), *((0, pixels, 0) for pixels in more), (0, 0, 0)]
+    x = lax.pad(x, jnp.zeros((), x.dtype), config)
+    x = x.reshape(n, rows, down, columns, right, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, rows, columns, -1)
 
 
 DENSE = Lowering(
