@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from cnnjax.models._classifier import Classifier
+from cnnjax.ops._stored import stored
 
 
 class StagedClassifier(Classifier):
@@ -48,7 +49,7 @@ class StagedClassifier(Classifier):
         """
 
         def step(module, x, rate):
-            return (module(x) if rate is None else module(x, rate)), None
+            return stored(module(x) if rate is None else module(x, rate)), None
 
         once = nn.remat(step) if self.remat else step
         repeated = nn.remat(step, prevent_cse=False) if self.remat else step

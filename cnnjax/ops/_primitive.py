@@ -25,7 +25,7 @@ from jaxtyping import Array
 
 from cnnjax.ops._named import named
 from cnnjax.ops._spec import ConvSpec, accumulator, transpose, vary_alike
-from cnnjax.ops._stored import stored
+from cnnjax.ops._stored import stored_p
 
 
 Rule = Callable[[Array, Array, ConvSpec], Array]
@@ -237,8 +237,8 @@ ad.defbilinear(
 
 
 def _conv_jvp(primals, tangents, **params):
-    x, kernel = primals  # Both passes read these images.
-    return bilinear_jvp((stored(x), kernel), tangents, **params)
+    x, kernel = primals  # The images are read in both passes.
+    return bilinear_jvp((stored_p.bind(x), kernel), tangents, **params)
 
 
 bilinear_jvp = ad.primitive_jvps[conv_p]

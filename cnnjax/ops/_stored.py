@@ -1,5 +1,12 @@
-"""Stores what both passes of a step read, which XLA would compute again on CPUs."""
+"""Stores what a training step reads again, which XLA would compute again on CPUs.
 
+XLA's CPU backend (jax 0.10.2) computes elementwise operations anew for each of their
+readers, divisions excepted, and barriers are gone before it comes to that. The sums
+around a network's blocks, each from the one before, it computes from the first one
+wherever one is read. So where gradients are taken, what many read is divided by one.
+"""
+
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import Primitive
@@ -7,19 +14,26 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 
+@jax.custom_jvp
 def stored(x: Array) -> Array:
-    """Returns floating numbers as they are, computed once however often they are read.
+    """Returns floating numbers as they are; in training they are computed once.
 
-    XLA's CPU backend (jax 0.10.2) computes elementwise operations again for each of
-    their readers, divisions excepted. Where a kernel's gradient reads a convolution's
-    images, it would compute the sums around a network's blocks, each from the one
-    before, from the first one every time. Barriers are gone before it comes to that.
+    Args:
+      x: of any shape.
+
+    Returns:
+      The same. It raises nothing.
     """
-    return stored_p.bind(x)
+    return x
+
+
+@stored.defjvp
+def _stored_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return stored_p.bind(*primals), *tangents
 
 
 def _stored_on_cpu(x: Array) -> Array:
-    # Over one, which XLA does not know to be that, but which costs nothing: LLVM does.
+    # XLA does not know that this is one. LLVM does: the division costs nothing.
     bits = lax.bitcast_convert_type(x, jnp.dtype(f"int{8 * x.dtype.itemsize}"))
     return x / ((bits | 1) & 1).astype(x.dtype)
 
