@@ -26,9 +26,10 @@ import cnnjax
 from cnnjax import cli, errors
 
 
-# Blocks of more than 128 KB (32 MB at the most) are mapped anew at each call, and the
-# system clears their pages; from this size on they are kept.
+# Large blocks are mapped anew at each call, and the system clears their pages. Up to
+# these sizes they are kept, if all threads share one arena: those of others hold 64 MB.
 KEPT = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+KEPT |= {"MALLOC_ARENA_MAX": "1"}
 SETTINGS: dict[str, dict[str, str]] = {
     "none": {},
     "glibc keeps large blocks": KEPT,

@@ -33,12 +33,13 @@ def evaluate(
         return atom.val if isinstance(atom, Literal) else values[atom]
 
     for equation in jaxpr.eqns:
-        outputs = _apply(equation, [*map(read, equation.invars)], rule)
+        outputs = evaluate_one(equation, [*map(read, equation.invars)], rule)
         values.update(zip(equation.outvars, outputs, strict=True))
     return [*map(read, jaxpr.outvars)]
 
 
-def _apply(equation: Any, inputs: list[Any], rule: Rule) -> Sequence[Any]:
+def evaluate_one(equation: Any, inputs: list[Any], rule: Rule) -> Sequence[Any]:
+    """Returns the outputs of one equation, by the rule or as it stands."""
     primitive, params = equation.primitive, equation.params
     if primitive.name in _CALLS:
         return evaluate(params.get("jaxpr") or params["call_jaxpr"], inputs, rule)

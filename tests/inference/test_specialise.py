@@ -114,3 +114,17 @@ def test_lowerings_that_were_asked_for_stay():
     arrays = jnp.ones((1, 12, 12, 64)), jnp.ones((3, 3, 64, 64))
     jaxpr = str(jax.make_jaxpr(for_inference(conv))(*arrays))
     assert "lowering=dense" in jaxpr and "everywhere=True" in jaxpr
+
+
+def test_what_products_and_others_read_is_computed_once():
+    def call(x, kernels):
+        for kernel in kernels:
+            x = jax.nn.relu(x + cnnjax.ops.conv2d(x, kernel, padding=1))
+        return jnp.sin(x) * x
+
+    x, kernels = jnp.ones((1, 8, 8, 4)), jnp.ones((3, 3, 3, 4, 4))
+    jaxpr = str(jax.make_jaxpr(for_inference(call))(x, kernels))
+    # The ends of the first two blocks: the input is no result, and no product reads
+    # the last.
+    assert jaxpr.count("cnnjax_stored") == 2
+    np.testing.assert_array_equal(for_inference(call)(x, kernels), call(x, kernels))
