@@ -195,6 +195,7 @@ def test_peak_memory_is_within_a_fifth_or_explained():
     assert_met_or_explained(peaks)
 
 
+@pytest.mark.slow
 def test_receptive_field(tmp_path, capsys):
     config = receptive_field.PRESETS["smoke"]
     config = dataclasses.replace(config, out=tmp_path / "fields.png")
@@ -245,6 +246,7 @@ def test_environment_settings(capsys):
     assert "MALLOC_MMAP_THRESHOLD_" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_storage(capsys):
     (losses,) = storage.main(storage.PRESETS["smoke"]).values()
     full, half, quarter = (losses[name] for name in ("float32", "bfloat16", "int8"))
