@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import Jaxpr, Literal
 
@@ -59,11 +60,13 @@ def _as_it_is(*_: Any) -> None:
 
 
 def _shared(jaxpr: Jaxpr) -> set[Any]:
-    """Returns what a product reads, and another equation, too."""
+    """Returns the floating numbers that a product reads, and another equation, too."""
     readers: dict[Any, list[str]] = {}
     for equation in jaxpr.eqns:
-        for value in {v for v in equation.invars if not isinstance(v, Literal)}:
-            readers.setdefault(value, []).append(equation.primitive.name)
+        values: list[Any] = [v for v in equation.invars if not isinstance(v, Literal)]
+        for value in {*values}:
+            if jnp.issubdtype(value.aval.dtype, jnp.floating):
+                readers.setdefault(value, []).append(equation.primitive.name)
     return {v for v, names in readers.items() if names[1:] and _PRODUCTS & {*names}}
 
 

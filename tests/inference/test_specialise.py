@@ -127,4 +127,14 @@ def test_what_products_and_others_read_is_computed_once():
     # The ends of the first two blocks: the input is no result, and no product reads
     # the last.
     assert jaxpr.count("cnnjax_stored") == 2
-    np.testing.assert_array_equal(for_inference(call)(x, kernels), call(x, kernels))
+    found = jax.jit(for_inference(call))(x, kernels)
+    assert_close(found, call(x, kernels))
+
+
+def test_integers_stay():
+    def call(x):
+        counts = jnp.floor(x).astype(jnp.int32) + 1
+        return counts @ counts.T + counts.sum()
+
+    x = jnp.arange(9.0).reshape(3, 3)
+    np.testing.assert_array_equal(jax.jit(for_inference(call))(x), call(x))
