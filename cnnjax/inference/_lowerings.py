@@ -1,4 +1,4 @@
-"""Convolutions lowered as they are fastest where no gradients are taken."""
+"""A function as it is fastest on CPUs where no gradients are taken."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -19,9 +19,7 @@ _PARAMETERS = ("window_strides", "padding", "lhs_dilation", "rhs_dilation")
 _PARAMETERS += ("feature_group_count", "precision")
 _MORE_OF_LAX = ("dimension_numbers", "batch_group_count", "preferred_element_type")
 _MORE_OF_LAX += ("out_sharding",)
-
-
-# Of what one of these reads and something else, too, each would compute its own.
+# These read arrays from memory; into others XLA fuses what it computes once more.
 _PRODUCTS = {"cnnjax_conv_general_dilated", "conv_general_dilated", "dot_general"}
 
 
@@ -30,7 +28,7 @@ def for_inference(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Every convolution, be it of `cnnjax.ops` or of `lax`, becomes
     `ops.conv_general_dilated(…, lowering="inference")`; those in loops stay. What
-    several equations read is computed once.
+    a product and another equation read is computed once.
 
     Args:
       function: of arrays; it is traced whenever the result is called.
@@ -40,7 +38,9 @@ def for_inference(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
         leaves = jax.tree.leaves(arguments)
-        inlined = jax.make_jaxpr(lambda *xs: evaluate(program, xs, _as_it_is))(*leaves)
+        inlined = jax.make_jaxpr(lambda *xs: evaluate(program, xs, lambda *_: None))(
+            *leaves
+        )
         shared = _shared(inlined.jaxpr)
 
         def rule(equation: Any, inputs: list[Any]) -> Sequence[Any] | None:
@@ -53,10 +53,6 @@ def for_inference(function: Callable[..., Any]) -> Callable[..., Any]:
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
     return call
-
-
-def _as_it_is(*_: Any) -> None:
-    """Is the rule that changes no equation."""
 
 
 def _shared(jaxpr: Jaxpr) -> set[Any]:

@@ -38,6 +38,7 @@ def kernel_gradient(convolve, x, kernel, padding, stride, dilation, g):
         (8, 8, 256, 64, 3, 1, 1, 1, False),  # Small maps.
         (8, 128, 1, 16, 3, 1, 1, 1, False),  # Few columns.
         (1, 32, 32, 32, 3, 1, 1, 1, False),  # Little to do.
+        (8, 32, 3, 64, 3, 1, 1, 1, False),
     ],
 )
 def test_gradient(

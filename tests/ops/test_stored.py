@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax import ops
+from cnnjax import cost, ops
 from cnnjax.models import _stages, resnet_cifar
 from cnnjax.ops import _primitive
 from cnnjax.ops._stored import stored, stored_p
@@ -55,6 +55,18 @@ def test_blocks_are_computed_once(monkeypatch):
     assert most_blocks_at_once() > 2
 
 
-def test_inference_stores_nothing():
+def test_what_convolutions_read_is_stored_in_training_alone():
     x, kernel = jnp.zeros((2, 16, 16, 8)), jnp.zeros((3, 3, 8, 8))
+    training = jax.make_jaxpr(lambda x, kernel: jax.vjp(ops.conv2d, x, kernel)[0])
+    assert str(training(x, kernel)).count("cnnjax_stored") == 1
     assert "stored" not in str(jax.make_jaxpr(ops.conv2d)(x, kernel))
+
+
+def test_storing_costs_nothing():
+    def call(x):
+        return jax.jvp(lambda x: ops.conv2d(x, kernel), (x,), (x,))[0]
+
+    kernel, shape = jnp.ones((3, 3, 1, 1)), (1, 8, 8, 1)
+    (field,) = cost.receptive_field(call, shape).values()
+    assert field.size == (3, 3)
+    assert cost.analyze(stored_p.bind, shape).rows[0].operations == {}
