@@ -10,6 +10,10 @@ from cnnjax.ops._lowerings._taps import few_taps, pad, taps
 from cnnjax.ops._lowerings._transposed import mirrored
 from cnnjax.ops._primitive import Lowering, choose, conv
 from cnnjax.ops._spec import ConvSpec, zeros
+from cnnjax.ops._stored import stored_p
+
+
+MOST_IMAGES = 8  # That a step of a kernel's gradient sees.
 
 
 def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
@@ -24,23 +28,38 @@ def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
 
 
 def _kernel_gradient(x: Array, out_grad: Array, spec: ConvSpec) -> Array:
-    """Goes through the output's rows once, with one accumulator per tap and column."""
-    x = pad(x, spec)
-    height, width, channels = spec.out_shape
+    """Goes through the output's rows once, some images at a time.
+
+    One sum per tap and column stays in the cache. Images are added up one by one: XLA
+    fuses a reduction neither with what it reduces nor with other ones. What a step
+    sees is stored, since a read from where the loop's counter says is a slow one.
+    """
+    n, channels = x.shape[0], x.shape[3]
+    height, width, _ = spec.out_shape
     rows, columns, _, _ = spec.kernel_shape
-    seen = spec.rhs_dilation[0] * (rows - 1) + 1  # Rows that one row's taps meet.
+    row_stride, column_stride = spec.window_strides
+    row_dilation, column_dilation = spec.rhs_dilation
+    seen = row_dilation * (rows - 1) + 1  # Rows that one row of the output meets.
+    reach = column_stride * (width - 1) + 1
+    at_once = next(k for k in range(MOST_IMAGES, 0, -1) if n % k == 0)
+    x = pad(x, spec)
 
-    def add_row(row, sums):
-        above = lax.dynamic_slice_in_dim(x, row * spec.window_strides[0], seen, 1)
-        grad = lax.dynamic_slice_in_dim(out_grad, row, 1, 1)
-        return [
-            total + (tap * grad).sum((0, 1))
-            for total, tap in zip(sums, taps(above, spec, (1, width)), strict=True)
-        ]
+    def add_row(index, sums):
+        first, row = index // height * at_once, index % height
+        start = (first, row * row_stride, 0, 0)
+        above = lax.dynamic_slice(x, start, (at_once, seen, x.shape[2], channels))
+        above = stored_p.bind(above[:, ::row_dilation])
+        start, size = (first, row, 0, 0), (at_once, 1, width, channels)
+        grad = stored_p.bind(lax.dynamic_slice(out_grad, start, size))
+        for j, total in enumerate(sums):
+            left = j * column_dilation
+            taps = above[:, :, left : left + reach : column_stride]
+            sums[j] = sum((taps[i] * grad[i] for i in range(at_once)), start=total)
+        return sums
 
-    start = [zeros((width, channels), out_grad)] * (rows * columns)
-    sums = lax.fori_loop(0, height, add_row, start)
-    return jnp.stack([total.sum(0) for total in sums]).reshape(spec.kernel_shape)
+    start = [zeros((rows, width, channels), out_grad)] * columns
+    sums = lax.fori_loop(0, n // at_once * height, add_row, start)
+    return jnp.stack([total.sum(1) for total in sums], 1).reshape(spec.kernel_shape)
 
 
 DEPTHWISE = Lowering(
