@@ -24,7 +24,10 @@ def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
             taps(pad(x, spec), spec, spec.out_shape[:2]), weights, strict=True
         )
     )
-    return sum(products, start=jnp.zeros((), x.dtype))
+    y = sum(products, start=jnp.zeros((), x.dtype))
+    # XLA convolves again for each reader, and a normalisation has three. With few taps
+    # that is faster than to read again (3x3; of 7x7 it is slower).
+    return y if len(weights) <= 9 else stored_p.bind(y)
 
 
 def _kernel_gradient(x: Array, out_grad: Array, spec: ConvSpec) -> Array:
