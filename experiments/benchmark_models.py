@@ -17,13 +17,9 @@ import contextlib
 import dataclasses
 import functools
 import json
-import os
 import resource
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +27,8 @@ import jax
 import model_contestants as contestants
 import numpy as np
 import rich.console
-from timing import Run, device, machine, wait_for
+import turns
+from timing import Run, device, machine
 
 import cnnjax
 from cnnjax import cli, errors
@@ -143,80 +140,43 @@ def measure(name: str, batch_size: int, config: Config) -> dict[str, Any]:
     """Returns the times of a network, and what its processes told, by contestant."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        turns, told, outputs = {}, {}, {}
+        processes, told, outputs = {}, {}, {}
         for contestant in ("cnnjax", *config.others):
             out = folder / f"{contestant}.npy"
-            command = [sys.executable, __file__, "--worker", contestant]
-            command += ["--models", name, "--batch-sizes", str(batch_size)]
-            command += ["--image-size", str(config.image_size), "--out", str(out)]
-            command += ["--dtype", config.dtype]
-            process = stack.enter_context(worker(command))
-            answer = json.loads(process.stdout.readline() or "null")
-            if answer is None:
-                continue
-            turns[contestant] = functools.partial(take_turn, process)
-            told[contestant] = answer
-            outputs[contestant] = np.load(out)
+            options = ["--worker", contestant, "--dtype", config.dtype]
+            options += ["--models", name, "--batch-sizes", str(batch_size)]
+            options += ["--image-size", str(config.image_size), "--out", str(out)]
+            process, answer = stack.enter_context(turns.worker(__file__, *options))
+            if answer is not None:
+                processes[contestant], told[contestant] = process, answer
+                outputs[contestant] = np.load(out)
         expected = outputs["cnnjax"]
         for contestant, output in outputs.items():
             error = np.abs(output - expected).max() / np.abs(expected).max()
             if contestant != "keras" and not error < TOLERANCES[config.dtype]:
                 raise RuntimeError(f"{contestant} computes another {name}: {error:.1e}")
-        times: dict[str, list[float]] = {contestant: [] for contestant in turns}
-        start = time.perf_counter()
-        for i in range(config.rounds):
-            if i >= 3 and time.perf_counter() - start > config.seconds:
-                break
-            for contestant, turn in turns.items():
-                times[contestant] += turn()
+        times = turns.interleave(
+            processes, runs=2, rounds=config.rounds, seconds=config.seconds
+        )
     return {
         "model": name,
         "batch_size": batch_size,
         "dtype": config.dtype,
         "image_size": config.image_size or cnnjax.create(name).image_size,
-        "ms": {key: float(np.median(found)) for key, found in times.items()},
+        "ms": times,
         "first_s": {key: answer["first_s"] for key, answer in told.items()},
         "peak_bytes": {key: answer["peak_bytes"] for key, answer in told.items()},
     }
 
 
-@contextlib.contextmanager
-def worker(command: list[str]) -> Iterator[Any]:
-    """Starts a process, to be talked to by lines, and ends it at last."""
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        yield process
-    finally:
-        process.communicate()  # Closes its input, which it takes for the end.
-
-
-def take_turn(process: Any) -> list[float]:
-    """Returns how many milliseconds each run of a process's turn took."""
-    process.stdin.write("\n")
-    process.stdin.flush()
-    return json.loads(process.stdout.readline())
-
-
 def work(config: Config) -> None:
-    """Runs one contestant, in this process, whenever a line comes in."""
-    answers = os.fdopen(os.dup(1), "w")  # What libraries print goes elsewhere.
-    os.dup2(2, 1)
-    start = time.perf_counter()
-    run = make(config)
-    if run is None:
-        return
-    np.save(config.out, contestants.on_host(run()))
-    told = {"first_s": time.perf_counter() - start, "peak_bytes": peak_bytes(config)}
-    print(json.dumps(told), file=answers, flush=True)
-    for _ in sys.stdin:
-        times = []
-        for _ in range(3):
-            began = time.perf_counter()
-            wait_for(run())
-            times.append(1e3 * (time.perf_counter() - began))
-        print(json.dumps(times[1:]), file=answers, flush=True)
+    """Runs one contestant, in this process."""
+
+    def tell(output: Any) -> dict[str, float]:
+        np.save(config.out, contestants.on_host(output))
+        return {"peak_bytes": peak_bytes(config)}
+
+    turns.work(functools.partial(make, config), tell)
 
 
 def peak_bytes(config: Config) -> float:

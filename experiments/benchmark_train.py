@@ -11,10 +11,11 @@ takes them. What came of it: `docs/benchmark_train.md` (1.7, 1.15, 1.1 and 1.4 t
 
 PyTorch (channels last, torchvision's networks) is measured, too, where it is installed:
 the extra `torch`. All start from the same parameters and see the same batch, and none
-has dropout or stochastic depth. Each round runs every contestant once; a figure is the
-median over the rounds.
+has dropout or stochastic depth. Each contestant has a process of its own; they take
+turns, of one step after one that does not count. A figure is the median over the turns.
 """
 
+import contextlib
 import dataclasses
 import functools
 import importlib
@@ -30,7 +31,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import rich.console
-from timing import Run, clock, device, machine
+import turns
+from timing import Run, device, machine
 
 import cnnjax
 from cnnjax import cli, data, errors, train
@@ -52,6 +54,7 @@ CASES = {
     "mobilenet_v2": Case(8, 1000, 1.5, 5, {"dropout_rate": 0.0}),
     "convnext_tiny": Case(8, 1000, 1.5, 5, {"drop_path_rate": 0.0}),
 }
+COLUMNS = ("cnnjax", "lax", "torch")
 PIPELINE_TARGET = 3
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
 OPTIMIZER = optax.sgd(LEARNING_RATE, MOMENTUM)
@@ -79,6 +82,8 @@ class Config:
     """Where prepared data sets live (default: `cnnjax` in the user's cache folder)."""
     out: Path = Path("runs/benchmark_train")
     """Where the JSON, the table and the plot go."""
+    worker: str = ""
+    """What one of the processes is told: the contestant that it is to run."""
 
 
 PRESETS = {
@@ -96,6 +101,9 @@ PRESETS = {
 
 def main(config: Config) -> dict[str, Any]:
     """Times, prints and writes; returns what the JSON file holds."""
+    if config.worker:
+        turns.work(functools.partial(make, config), lambda loss: {"loss": float(loss)})
+        return {}
     rows = []
     for name in config.models:
         if name not in CASES:
@@ -115,36 +123,49 @@ def main(config: Config) -> dict[str, Any]:
 
 def measure(name: str, config: Config) -> dict[str, Any]:
     """Times the steps of one network."""
+    with contextlib.ExitStack() as stack:
+        processes, told = {}, {}
+        for contestant in COLUMNS:
+            options = ["--worker", contestant, "--models", name]
+            options += ["--image-size", str(config.image_size)]
+            options += ["--batch-size", str(config.batch_size)]
+            process, answer = stack.enter_context(turns.worker(__file__, *options))
+            if answer is not None:
+                processes[contestant], told[contestant] = process, answer
+        times = turns.interleave(
+            processes, runs=1, rounds=config.rounds, seconds=config.seconds
+        )
+    return {
+        "model": name,
+        "image_size": config.image_size or cnnjax.create(name).image_size,
+        "batch_size": config.batch_size or CASES[name].batch_size,
+        "first_loss": {key: answer["loss"] for key, answer in told.items()},
+        "first_step_s": {key: answer["first_s"] for key, answer in told.items()},
+        "step_ms": times,
+    }
+
+
+def make(config: Config) -> Run | None:
+    """Returns what a process runs; None where PyTorch is missing."""
+    (name,) = config.models
     case = CASES[name]
     model = cnnjax.create(name, num_classes=case.num_classes, **case.options)
     side = config.image_size or model.image_size
     shape = (config.batch_size or case.batch_size, side, side, 3)
     batch = make_batch(shape, case.num_classes)
     state = initial_state(model, batch)
-    lax = model.clone(conv_general_dilated=jax.lax.conv_general_dilated)
-    contestants = {"cnnjax": step_of(model, state, batch)}
-    contestants["lax"] = step_of(lax, state, batch)
-    if find_spec("torch") and find_spec("torchvision"):
+    if config.worker == "torch":
+        if not (find_spec("torch") and find_spec("torchvision")):
+            return None
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         weights = cnnjax.weights.to_torch(name, variables)
         theirs = importlib.import_module("torch_contestants")
-        contestants["torch"] = theirs.step_of(
+        return theirs.step_of(
             name, weights, batch, learning_rate=LEARNING_RATE, momentum=MOMENTUM
         )
-    losses, seconds = {}, {}
-    for contestant, run in contestants.items():
-        began = time.perf_counter()
-        losses[contestant] = float(run())
-        seconds[contestant] = time.perf_counter() - began
-    return {
-        "model": name,
-        "image_size": side,
-        "batch_size": shape[0],
-        "num_params": sum(p.size for p in jax.tree.leaves(state.params)),
-        "first_loss": losses,
-        "first_step_s": seconds,
-        "step_ms": clock(contestants, rounds=config.rounds, seconds=config.seconds),
-    }
+    if config.worker == "lax":
+        model = model.clone(conv_general_dilated=jax.lax.conv_general_dilated)
+    return step_of(model, state, batch)
 
 
 def make_batch(shape: tuple[int, ...], num_classes: int) -> dict[str, np.ndarray]:
@@ -223,9 +244,6 @@ def repeat(run: Run, count: int) -> float:
     for _ in range(count):
         run()
     return count / (time.perf_counter() - began)
-
-
-COLUMNS = ("cnnjax", "lax", "torch")
 
 
 def markdown(document: dict[str, Any]) -> str:

@@ -79,7 +79,7 @@ def test_benchmark_train(tmp_path, data_dir, capsys):
     assert written == document
     assert written["machine"]["cores"] > 0
     (row,) = document["rows"]
-    assert (row["model"], row["num_params"]) == ("resnet20_cifar", 272_474)
+    assert row["model"] == "resnet20_cifar"
     assert (row["image_size"], row["batch_size"]) == (8, 4)
     # All contestants compute the same.
     losses = row["first_loss"]
