@@ -27,6 +27,9 @@ def worker(*arguments: str) -> Iterator[tuple[Any, Any]]:
 
     Yields:
       The process, and what it has told.
+
+    Raises:
+      RuntimeError: if it fails before.
     """
     process: Any = subprocess.Popen(
         [sys.executable, *arguments],
@@ -35,9 +38,17 @@ def worker(*arguments: str) -> Iterator[tuple[Any, Any]]:
         text=True,
     )
     try:
-        yield process, json.loads(process.stdout.readline() or "null")
+        yield process, answer(process)
     finally:
         process.communicate()  # Closes its input, which it takes for the end.
+
+
+def answer(process: Any) -> Any:
+    """Reads a line of a process; a process that has failed is a RuntimeError."""
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"a contestant has failed: {' '.join(process.args)}")
+    return json.loads(line)
 
 
 def interleave(
@@ -58,7 +69,7 @@ def interleave(
             break
         for name, process in processes.items():
             print(runs, file=process.stdin, flush=True)
-            times[name] += json.loads(process.stdout.readline())
+            times[name] += answer(process)
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
@@ -75,6 +86,7 @@ def work(make: Callable[[], Run | None], tell: Callable[[Any], dict[str, Any]]) 
     start = time.perf_counter()
     run = make()
     if run is None:
+        print("null", file=answers, flush=True)
         return
     result = wait_for(run())
     told = {"first_s": time.perf_counter() - start, **tell(result)}

@@ -56,8 +56,8 @@ def _kernel_gradient(x: Array, out_grad: Array, spec: ConvSpec) -> Array:
         grad = stored_p.bind(lax.dynamic_slice(out_grad, start, size))
         for j, total in enumerate(sums):
             left = j * column_dilation
-            taps = above[:, :, left : left + reach : column_stride]
-            sums[j] = sum((taps[i] * grad[i] for i in range(at_once)), start=total)
+            met = above[:, :, left : left + reach : column_stride]
+            sums[j] = sum((met[i] * grad[i] for i in range(at_once)), start=total)
         return sums
 
     start = [zeros((rows, width, channels), out_grad)] * columns
