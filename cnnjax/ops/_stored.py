@@ -35,8 +35,6 @@ def _stored_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, A
 
 
 def _stored_on_cpu(x: Array) -> Array:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        return x
     # XLA does not know that this is one. LLVM does: the division costs nothing.
     bits = lax.bitcast_convert_type(x, jnp.dtype(f"int{8 * x.dtype.itemsize}"))
     return x / ((bits | 1) & 1).astype(x.dtype)

@@ -33,7 +33,12 @@ def kernel_gradient(conv, x, kernel, **options):
 
 @pytest.mark.parametrize("n", [1, 8, 11, 12])  # At once: 1, 8, 1, 6.
 @pytest.mark.parametrize(
-    "options", [{}, {"strides": (2, 1), "dilation": (1, 2)}, {"strides": (3, 2)}]
+    "options",
+    [
+        {},
+        {"strides": (2, 1), "dilation": (1, 2)},
+        {"strides": (3, 2), "dilation": (2, 1)},
+    ],
 )
 def test_kernel_gradients_of_any_number_of_images(n, options):
     random = np.random.RandomState(n)
@@ -75,12 +80,13 @@ def test_large_kernels_are_applied_once(monkeypatch):
     assert products_in_loops(5) == 2 * 25
 
 
-@pytest.mark.parametrize("dtype", ["int32", "bfloat16"])
-def test_large_kernels_of_other_types(dtype):
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_large_kernels_of_half_precision(dtype):
     x = jnp.arange(2 * 8 * 8 * 3).reshape(2, 8, 8, 3) % 7
     kernel = jnp.arange(5 * 5 * 3).reshape(5, 5, 1, 3) % 3
     x, kernel = x.astype(dtype), kernel.astype(dtype)
     found = convolve(ops.conv_general_dilated, x, kernel)
     expected = convolve(lax.conv_general_dilated, x, kernel)
     assert found.dtype == expected.dtype == dtype
-    np.testing.assert_array_equal(found.astype("float32"), expected.astype("float32"))
+    # NumPy has no bfloat16.
+    assert jnp.array_equal(found, expected)
