@@ -1,4 +1,4 @@
-"""A function as it is fastest on CPUs where no gradients are taken."""
+"""A function as it is fastest on CPUs."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -14,11 +14,10 @@ from cnnjax.inference._interpreter import evaluate, evaluate_one
 from cnnjax.ops._stored import stored_p
 
 
-# What both kinds of convolutions say of themselves.
-_PARAMETERS = ("window_strides", "padding", "lhs_dilation", "rhs_dilation")
-_PARAMETERS += ("feature_group_count", "precision")
-_MORE_OF_LAX = ("dimension_numbers", "batch_group_count", "preferred_element_type")
-_MORE_OF_LAX += ("out_sharding",)
+# What `lax`'s convolution and ours take.
+_OPTIONS = ("window_strides", "padding", "lhs_dilation", "rhs_dilation")
+_OPTIONS += ("dimension_numbers", "feature_group_count", "batch_group_count")
+_OPTIONS += ("precision", "preferred_element_type", "out_sharding")
 # These read arrays from memory; into others XLA fuses what it computes once more.
 _PRODUCTS = {"cnnjax_conv_general_dilated", "conv_general_dilated", "dot_general"}
 
@@ -26,9 +25,8 @@ _PRODUCTS = {"cnnjax_conv_general_dilated", "conv_general_dilated", "dot_general
 def for_inference(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a function that computes the same, faster.
 
-    Every convolution, be it of `cnnjax.ops` or of `lax`, becomes
-    `ops.conv_general_dilated(…, lowering="inference")`; those in loops stay. What
-    a product and another equation read is computed once.
+    Every convolution of `lax` becomes one of `cnnjax.ops`; those in loops stay. What a
+    product and another equation read is computed once.
 
     Args:
       function: of arrays; it is traced whenever the result is called.
@@ -67,14 +65,8 @@ def _shared(jaxpr: Jaxpr) -> set[Any]:
 
 
 def _convolve(equation: Any, inputs: list[Any]) -> Sequence[Any] | None:
-    """Returns the outputs of a convolution; None of anything else."""
-    primitive, params = equation.primitive, equation.params
-    ours = primitive.name == "cnnjax_conv_general_dilated" and not params["everywhere"]
-    if not ours and primitive is not lax.conv_general_dilated_p:
+    """Returns the output of a convolution of `lax`; None of anything else."""
+    if equation.primitive is not lax.conv_general_dilated_p:
         return None
-    options = {name: params[name] for name in _PARAMETERS}
-    if ours:
-        options["dimension_numbers"] = ("NHWC", "HWIO", "NHWC")
-    else:
-        options |= {name: params.get(name) for name in _MORE_OF_LAX}
-    return [ops.conv_general_dilated(*inputs, **options, lowering="inference")]
+    options = {name: equation.params.get(name) for name in _OPTIONS}
+    return [ops.conv_general_dilated(*inputs, **options)]

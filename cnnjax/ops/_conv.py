@@ -67,10 +67,9 @@ def conv_general_dilated(
       window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
         feature_group_count, batch_group_count, precision, preferred_element_type,
         out_sharding: as in `jax.lax.conv_general_dilated`.
-      lowering: "auto"; "inference", which differs from it in what pays only where no
-        gradients are taken; "lax" for XLA's own; or the name of another lowering, which
-        is then used on every platform: "depthwise", "depth_multiplier", "grouped",
-        "pointwise", "patches", "im2col", "winograd", "dense", "transposed".
+      lowering: "auto"; "lax" for XLA's own; or the name of another lowering, which is
+        then used on every platform: "depthwise", "depth_multiplier", "grouped",
+        "pointwise", "patches", "winograd", "im2col", "dense", "transposed".
 
     Returns:
       The output, e.g. [n, h2, w2, m].
@@ -98,16 +97,15 @@ def conv_general_dilated(
     }
     if out_sharding is not None:
         arguments["out_sharding"] = out_sharding
-    choices = ("auto", "inference")
-    if lowering not in (*choices, *LOWERINGS):
-        known = ", ".join((*choices, *LOWERINGS))
+    if lowering not in ("auto", *LOWERINGS):
+        known = ", ".join(("auto", *LOWERINGS))
         raise ValueError(f"unknown lowering {lowering!r}; there are {known}")
     spec = None if lowering == "lax" else _specify(lhs, rhs, **arguments)
-    if spec is not None and lowering in choices:
-        spec = choose(spec, inference=lowering == "inference")
+    if spec is not None and lowering == "auto":
+        spec = choose(spec)
     elif spec is not None and LOWERINGS[lowering].applies(spec):
         spec = dataclasses.replace(spec, lowering=lowering, everywhere=True)
-    elif lowering not in (*choices, "lax"):
+    elif lowering not in ("auto", "lax"):
         raise ValueError(
             f"lowering {lowering!r} does not apply to images {jnp.shape(lhs)}, kernel "
             f"{jnp.shape(rhs)} and {arguments}"

@@ -40,7 +40,6 @@ class Lowering:
       conv: (x, kernel, spec) -> y.
       input_gradient: (out_grad, kernel, spec) -> gradient; default: `conv` transposed.
       kernel_gradient: (x, out_grad, spec) -> gradient; default: `conv` transposed.
-      inference_only: whether it pays only where no gradients are taken.
       on_cuda: on which of them it is faster than XLA's own on NVIDIA's GPUs, too.
     """
 
@@ -48,25 +47,15 @@ class Lowering:
     conv: Rule
     input_gradient: Rule | None = None
     kernel_gradient: Rule | None = None
-    inference_only: bool = False
     on_cuda: Callable[[ConvSpec], bool] = lambda spec: False
 
 
 LOWERINGS: dict[str, Lowering] = {}  # Filled by `cnnjax.ops._lowerings`.
 
 
-def choose(spec: ConvSpec, *, inference: bool = False) -> ConvSpec:
-    """Names the first lowering that applies.
-
-    Args:
-      spec: of the convolution.
-      inference: whether no gradients will be taken.
-    """
-    name = next(
-        name
-        for name, way in LOWERINGS.items()
-        if way.applies(spec) and (inference or not way.inference_only)
-    )
+def choose(spec: ConvSpec) -> ConvSpec:
+    """Names the first lowering that applies."""
+    name = next(name for name, way in LOWERINGS.items() if way.applies(spec))
     return dataclasses.replace(spec, lowering=name)
 
 

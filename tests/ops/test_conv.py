@@ -61,7 +61,7 @@ def example(request):
     # Outputs of one size, so that rounding errors are not made larger by their cosine.
     kernel /= np.sqrt(np.prod(kernel.shape[:3]))
     options["dimension_numbers"] = DIMENSIONS
-    ours = functools.partial(ops.conv_general_dilated, lowering="inference", **options)
+    ours = functools.partial(ops.conv_general_dilated, **options)
     theirs = functools.partial(lax.conv_general_dilated, **options)
     return request.param, ours, theirs, (x, kernel)
 

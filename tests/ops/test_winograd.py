@@ -46,7 +46,7 @@ def test_winograd_with_any_border(size, padding, channels):
 
         return jax.jit(lambda x, k: (conv(x, k), gradient(conv)(x, k)))
 
-    ours = both(ops, lowering="inference")
+    ours = both(ops)
     assert "lowering=winograd" in str(jax.make_jaxpr(ours)(x, kernel))
     assert_close(ours(x, kernel), both(lax)(x, kernel))
 

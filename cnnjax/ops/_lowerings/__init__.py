@@ -21,8 +21,8 @@ LOWERINGS |= {
     "grouped": GROUPED,
     "pointwise": POINTWISE,
     "patches": PATCHES,
-    "im2col": IM2COL,
     "winograd": WINOGRAD,
+    "im2col": IM2COL,
     "dense": DENSE,
     "lax": LAX,
 }

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
+from cnnjax.ops._lowerings import _winograd
 from cnnjax.ops._lowerings._taps import few_taps, pad
 from cnnjax.ops._primitive import Lowering
 from cnnjax.ops._spec import DIMENSION_NUMBERS, ConvSpec, zeros
@@ -38,6 +39,8 @@ def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
 
 
 def _kernel_gradient(x: Array, out_grad: Array, spec: ConvSpec) -> Array:
+    if _winograd.has_kernel_gradient(spec):
+        return _winograd.kernel_gradient(x, out_grad, spec)
     # With small arrays, few features or few columns blocks do not pay. Of few features
     # XLA's own is fast where maps are large, or where they have far more channels and
     # are small.

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
+from cnnjax.ops._lowerings import _winograd
 from cnnjax.ops._lowerings._taps import few_taps, pad, taps
 from cnnjax.ops._primitive import Lowering
-from cnnjax.ops._spec import ConvSpec
+from cnnjax.ops._spec import ConvSpec, transpose
 
 
 def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
@@ -17,6 +18,12 @@ def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
     return lax.dot_general(
         columns, kernel, (((3,), (0,)), ((), ())), precision=spec.precision
     )
+
+
+def _kernel_gradient(x: Array, out_grad: Array, spec: ConvSpec) -> Array:
+    if _winograd.has_kernel_gradient(spec):
+        return _winograd.kernel_gradient(x, out_grad, spec)
+    return transpose(lambda k: _conv(x, k, spec), spec.kernel_shape, out_grad)
 
 
 IM2COL = Lowering(
@@ -28,4 +35,5 @@ IM2COL = Lowering(
         and few_taps(spec)
     ),
     conv=_conv,
+    kernel_gradient=_kernel_gradient,
 )

@@ -18,9 +18,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from cnnjax.ops._lowerings._dense import DENSE
 from cnnjax.ops._primitive import Lowering
 from cnnjax.ops._spec import ConvSpec, transpose
+from cnnjax.ops._stored import stored_p
 
 
 # Where the polynomials are evaluated, besides infinity. Those of 4 x 4 tiles were
@@ -66,38 +66,75 @@ def _size(spec: ConvSpec) -> int:
     return 4 if height % 4 == width % 4 == 0 else 2
 
 
+def _count_tiles(spec: ConvSpec) -> tuple[int, int]:
+    """Returns how many tiles cover the output's rows and its columns."""
+    height, width, _ = spec.out_shape
+    return -(-height // _size(spec)), -(-width // _size(spec))
+
+
 def _kernel_values(kernel: Array, size: int) -> Array:
     """Returns the values [n, n, c, features] of a kernel [3, 3, c, features]."""
     matrix = matrices(size).kernel
-    rows = [_combine(row, [*kernel]) for row in matrix]
-    return jnp.stack(
-        [jnp.stack([_combine(row, [*columns]) for row in matrix]) for columns in rows]
-    )
+    both = jnp.asarray(np.kron(matrix, matrix), kernel.dtype)
+    values = jnp.matmul(both, kernel.reshape(9, -1), precision=lax.Precision.HIGHEST)
+    return values.reshape(*2 * matrix.shape[:1], *kernel.shape[2:])
 
 
-def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
+def _image_values(x: Array, spec: ConvSpec) -> list[Array]:
+    """Returns, row by row of the n x n points, the values [n, tiles, c] of images."""
     size = _size(spec)
     n = size + 2
-    image, _, output = matrices(size)
-    height, width, features = spec.out_shape
-    rows, columns = -(-height // size), -(-width // size)
+    matrix = matrices(size).image
+    rows, columns = _count_tiles(spec)
     strips = [_strip(x, i - spec.padding[0][0], size, rows) for i in range(n)]
     left = spec.padding[1][0]
     right = columns * size + 2 - left - x.shape[2]
-    parts = []
-    for row, values in zip(image, _kernel_values(kernel, size), strict=True):
+    values = []
+    for row in matrix:
         # Padding the images would make XLA recompute them inside the padding.
         strip = _combine(row, strips)
         strip = jnp.pad(strip, ((0, 0), (0, 0), (left, right), (0, 0)))
         tiles = [strip[:, :, j : j + (columns - 1) * size + 1 : size] for j in range(n)]
-        tiles = jnp.stack([_combine(row, tiles) for row in image])
+        tiles = jnp.stack([_combine(row, tiles) for row in matrix])
+        # The convolution and the kernel's gradient have them in common.
+        values.append(stored_p.bind(tiles.reshape(n, -1, x.shape[3])))
+    return values
+
+
+def _gradient_values(out_grad: Array, spec: ConvSpec) -> list[Array]:
+    """Returns the gradient of the products: for each row of points [n, tiles, c]."""
+    size = _size(spec)
+    matrix = matrices(size).output.T
+    batch_size, height, width, features = out_grad.shape
+    rows, columns = _count_tiles(spec)
+    more = ((0, 0), (0, rows * size - height), (0, columns * size - width), (0, 0))
+    # Each point reads all of a tile's pixels.
+    tiles = jnp.pad(stored_p.bind(out_grad), more)
+    tiles = tiles.reshape(batch_size, rows, size, columns, size, features)
+    values = []
+    for row in matrix:
+        parts = [
+            _combine(row, [tiles[:, :, i, :, j] for i in range(size)])
+            for j in range(size)
+        ]
+        parts = jnp.stack([_combine(row, parts) for row in matrix])
+        values.append(stored_p.bind(parts.reshape(size + 2, -1, features)))
+    return values
+
+
+def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
+    size = _size(spec)
+    height, width, features = spec.out_shape
+    rows, columns = _count_tiles(spec)
+    output = matrices(size).output
+    parts = []
+    for image, values in zip(
+        _image_values(x, spec), _kernel_values(kernel, size), strict=True
+    ):
         products = lax.dot_general(
-            tiles.reshape(n, -1, x.shape[3]),
-            values,
-            (((2,), (1,)), ((0,), (0,))),
-            precision=spec.precision,
+            image, values, (((2,), (1,)), ((0,), (0,))), precision=spec.precision
         )
-        products = products.reshape(n, x.shape[0], rows, columns, features)
+        products = products.reshape(size + 2, x.shape[0], rows, columns, features)
         parts.append([_combine(row, [*products]) for row in output])
     # [n, rows, size, columns, size, features]
     y = jnp.stack(
@@ -108,7 +145,8 @@ def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
         2,
     )
     y = y.reshape(x.shape[0], rows * size, columns * size, features)
-    return y[:, :height, :width]
+    # BatchNorm reads it more than once.
+    return stored_p.bind(y[:, :height, :width])
 
 
 def _input_gradient(out_grad: Array, kernel: Array, spec: ConvSpec) -> Array:
@@ -118,10 +156,27 @@ def _input_gradient(out_grad: Array, kernel: Array, spec: ConvSpec) -> Array:
         kernel_shape=(3, 3, *reversed(spec.kernel_shape[2:])),
         padding=tuple((2 - low, 2 - high) for low, high in spec.padding),
     )
-    if not _applies(turned):
-        shape = (out_grad.shape[0], *spec.image_shape)
-        return transpose(lambda x: DENSE.conv(x, kernel, spec), shape, out_grad)
-    return _conv(out_grad, kernel[::-1, ::-1].swapaxes(2, 3), turned)
+    kernel = kernel[::-1, ::-1].swapaxes(2, 3)
+    return _conv(stored_p.bind(out_grad), kernel, turned)
+
+
+def kernel_gradient(x: Array, out_grad: Array, spec: ConvSpec) -> Array:
+    """Returns the gradient [3, 3, c, features] of a kernel.
+
+    Args:
+      x: images [n, h, w, c].
+      out_grad: the output's gradient [n, *spec.out_shape].
+      spec: of a convolution of which `has_kernel_gradient` holds.
+    """
+    pairs = zip(_image_values(x, spec), _gradient_values(out_grad, spec), strict=True)
+    gradient = [
+        lax.dot_general(
+            image, values, (((1,), (1,)), ((0,), (0,))), precision=spec.precision
+        )
+        for image, values in pairs
+    ]
+    change = functools.partial(_kernel_values, size=_size(spec))
+    return transpose(change, spec.kernel_shape, jnp.stack(gradient))
 
 
 def _strip(x: Array, start: int, step: int, count: int) -> Array:
@@ -139,22 +194,44 @@ def _combine(factors: np.ndarray, arrays: list[Array]) -> Array:
     return functools.reduce(operator.add, products)
 
 
+def _is_filter(spec: ConvSpec) -> bool:
+    """Whether it is a dense 3x3 convolution that visits every pixel."""
+    return (
+        spec.kernel_shape[:2] == (3, 3)
+        and spec.feature_group_count == 1
+        and spec.window_strides == spec.lhs_dilation == spec.rhs_dilation == (1, 1)
+        and all(0 <= padding <= 2 for side in spec.padding for padding in side)
+    )
+
+
 def _applies(spec: ConvSpec) -> bool:
     """Whether the products saved outweigh the values written.
 
     Few channels make small products, and the values of large images leave the cache.
     """
     height, width, features = spec.out_shape
+    fewest = min(spec.kernel_shape[2], features)
+    return (
+        _is_filter(spec)
+        and fewest >= 32
+        and min(height, width) >= 8
+        and (height * width <= 64 * 64 or fewest >= 128)
+    )
+
+
+def has_kernel_gradient(spec: ConvSpec) -> bool:
+    """Whether the kernel's gradient is faster this way than by blocks of rows.
+
+    Those copy each channel nine times: where features are many and channels few, less.
+    """
+    height, width, features = spec.out_shape
     channels = spec.kernel_shape[2]
     return (
-        spec.kernel_shape[:2] == (3, 3)
-        and spec.feature_group_count == 1
-        and spec.window_strides == spec.lhs_dilation == spec.rhs_dilation == (1, 1)
-        and all(0 <= padding <= 2 for side in spec.padding for padding in side)
-        and min(channels, features) >= 32
-        and channels * features >= 64 * 64
-        and 12 <= min(height, width)
-        and (height * width <= 64 * 64 or min(channels, features) >= 128)
+        _is_filter(spec)
+        and min(channels, features) >= 16
+        and channels >= min(features, 48)
+        and (min(height, width) >= 8 or channels * features >= 256 * 256)
+        and height * width <= 128 * 128
     )
 
 
@@ -162,8 +239,5 @@ WINOGRAD = Lowering(
     applies=_applies,
     conv=_conv,
     input_gradient=_input_gradient,
-    kernel_gradient=DENSE.kernel_gradient,
-    # XLA computes the output again wherever it is read: for BatchNorm's statistics, and
-    # in the backward pass, which made ResNet-50's training step a fifth slower.
-    inference_only=True,
+    kernel_gradient=kernel_gradient,
 )
