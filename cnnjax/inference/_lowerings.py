@@ -19,7 +19,7 @@ _OPTIONS = ("window_strides", "padding", "lhs_dilation", "rhs_dilation")
 _OPTIONS += ("dimension_numbers", "feature_group_count", "batch_group_count")
 _OPTIONS += ("precision", "preferred_element_type", "out_sharding")
 # These read arrays from memory; into others XLA fuses what it computes once more.
-_PRODUCTS = {"cnnjax_conv_general_dilated", "conv_general_dilated", "dot_general"}
+PRODUCTS = {"cnnjax_conv_general_dilated", "conv_general_dilated", "dot_general"}
 
 
 def for_inference(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,7 +61,7 @@ def _shared(jaxpr: Jaxpr) -> set[Any]:
         for value in {*values}:
             if jnp.issubdtype(value.aval.dtype, jnp.floating):
                 readers.setdefault(value, []).append(equation.primitive.name)
-    return {v for v, names in readers.items() if names[1:] and _PRODUCTS & {*names}}
+    return {v for v, names in readers.items() if names[1:] and PRODUCTS & {*names}}
 
 
 def _convolve(equation: Any, inputs: list[Any]) -> Sequence[Any] | None:

@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from cnnjax.inference._export import check_images, prepare, write_program
 from cnnjax.inference._lowerings import for_inference
+from cnnjax.inference._once import compute_once
 
 
 class Specialised:
@@ -65,9 +66,10 @@ def specialise(
 ) -> Specialised:
     """Compiles a model for images of one shape, as fast as it goes.
 
-    BatchNorm is folded, the endpoints are left out, and each convolution, be it of
-    `cnnjax.ops` or of `jax.lax`, is lowered as is fastest where no gradients are taken.
-    On CPUs most of the time that is left goes into products of matrices.
+    BatchNorm is folded, the endpoints are left out, each convolution, be it of
+    `cnnjax.ops` or of `jax.lax`, is lowered as is fastest, and what weights alone
+    decide, as Winograd's values of kernels on CPUs, is computed once. Most of the time
+    that is left goes into products of matrices there.
 
     >>> model = nn.Conv(2, (3, 3))
     >>> images = jnp.ones((1, 4, 4, 3))
@@ -89,4 +91,4 @@ def specialise(
       UserError: if the variables are not the model's, or the shape is none.
     """
     run, arrays, images = prepare(model, variables, images_shape)
-    return Specialised(for_inference(run), arrays, images)
+    return Specialised(*compute_once(for_inference(run), arrays, images), images)

@@ -15,6 +15,7 @@ platforms they are XLA's convolution and its gradients.
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -72,6 +73,16 @@ def input_gradient(out_grad: Array, kernel: Array, spec: ConvSpec) -> Array:
 def kernel_gradient(x: Array, out_grad: Array, spec: ConvSpec) -> Array:
     """Returns the gradient [kh, kw, c / groups, m] of the kernel."""
     return _bind(kernel_gradient_p, x, out_grad, spec)
+
+
+def spell_out(x: Array, kernel: Array, **params: Any) -> Array:
+    """Returns what `conv_p` with these parameters does on CPUs, in its operations."""
+    return _accumulate(_conv_on_cpu, x, kernel, ConvSpec(**params))
+
+
+def _accumulate(rule: Rule, a: Array, b: Array, spec: ConvSpec) -> Array:
+    dtype = accumulator(a.dtype)
+    return rule(a.astype(dtype), b.astype(dtype), spec).astype(a.dtype)
 
 
 def _bind(primitive: Primitive, a: Array, b: Array, spec: ConvSpec) -> Array:
@@ -136,9 +147,7 @@ def _define(name: str, result_shape: Callable, on_cpu: Rule, elsewhere: Rule):
         return a.update(shape=shape, weak_type=a.weak_type and b.weak_type)
 
     def lower_on_cpu(a, b, **params):
-        dtype = accumulator(a.dtype)
-        result = on_cpu(a.astype(dtype), b.astype(dtype), ConvSpec(**params))
-        return result.astype(a.dtype)
+        return _accumulate(on_cpu, a, b, ConvSpec(**params))
 
     def lower_elsewhere(a, b, **params):
         spec = ConvSpec(**params)
