@@ -9,7 +9,8 @@ from jaxtyping import Array
 
 from cnnjax.inference._interpreter import evaluate, evaluate_one
 from cnnjax.inference._lowerings import PRODUCTS
-from cnnjax.ops._primitive import conv_p, spell_out
+from cnnjax.ops._primitive import LOWERINGS, conv_p, spell_out
+from cnnjax.ops._spec import ConvSpec
 
 
 Arrays = Mapping[str, Any]
@@ -73,8 +74,11 @@ def _spell_out(equation: Any, inputs: list[Any]) -> Sequence[Any] | None:
     params = equation.params
     if equation.primitive is not conv_p or params["lowering"] != "winograd":
         return None
-    on_cpu = params["everywhere"] or jax.default_backend() == "cpu"
-    return [spell_out(*inputs, **params)] if on_cpu else None
+    if params["everywhere"] or jax.default_backend() != "cpu":
+        return None
+    coarser = LOWERINGS["winograd_4"].applies(ConvSpec(**params))
+    name = "winograd_4" if coarser else "winograd"
+    return [spell_out(*inputs, **(params | {"lowering": name}))]
 
 
 def _variables(atoms: Sequence[Any]) -> set[Any]:

@@ -69,7 +69,8 @@ def conv_general_dilated(
         out_sharding: as in `jax.lax.conv_general_dilated`.
       lowering: "auto"; "lax" for XLA's own; or the name of another lowering, which is
         then used on every platform: "depthwise", "depth_multiplier", "grouped",
-        "pointwise", "patches", "winograd", "im2col", "dense", "transposed".
+        "pointwise", "patches", "winograd", "im2col", "dense", "transposed"; or
+        "winograd_4", which is never chosen since it rounds more coarsely.
 
     Returns:
       The output, e.g. [n, h2, w2, m].

@@ -4,8 +4,8 @@ XLA's CPU backend (jax 0.10.2) computes elementwise operations anew for each of 
 readers, divisions excepted, and barriers are gone before it comes to that. The sums
 around a network's blocks, each from the one before, it computes from the first one
 wherever one is read. So what many read is divided by one: in training what convolutions
-read and the ends of blocks, in inference what a product and something else read, and
-what large depthwise kernels return in both.
+read and the ends of blocks, in inference what a product and something else read, and in
+both what large depthwise kernels return, and the tiles of Winograd's filtering.
 """
 
 import jax

@@ -383,7 +383,7 @@ def test_errors_name_what_is_wrong():
         "SAME",
         dimension_numbers=DIMENSIONS,
     )
-    with pytest.raises(ValueError, match="lowering 'fft'; there are auto, inference"):
+    with pytest.raises(ValueError, match="lowering 'fft'; there are auto, transposed"):
         conv(lowering="fft")
     with pytest.raises(ValueError, match=r"'depthwise' does not apply.*\(1, 4, 4, 2\)"):
         conv(lowering="depthwise")

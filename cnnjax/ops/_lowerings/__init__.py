@@ -10,7 +10,7 @@ from cnnjax.ops._lowerings._grouped import GROUPED
 from cnnjax.ops._lowerings._im2col import IM2COL
 from cnnjax.ops._lowerings._pointwise import PATCHES, POINTWISE
 from cnnjax.ops._lowerings._transposed import TRANSPOSED
-from cnnjax.ops._lowerings._winograd import WINOGRAD
+from cnnjax.ops._lowerings._winograd import WINOGRAD, WINOGRAD_4
 from cnnjax.ops._primitive import LOWERINGS
 
 
@@ -25,4 +25,6 @@ LOWERINGS |= {
     "im2col": IM2COL,
     "dense": DENSE,
     "lax": LAX,
+    # Behind what applies to all, so that it is never chosen.
+    "winograd_4": WINOGRAD_4,
 }

@@ -60,16 +60,10 @@ def matrices(size: int) -> Matrices:
     return Matrices(image, powers(3) / factors, powers(size).T)
 
 
-def _size(spec: ConvSpec) -> int:
-    """Returns the size of the output's tiles: what leaves few pixels over."""
-    height, width, _ = spec.out_shape
-    return 4 if height % 4 == width % 4 == 0 else 2
-
-
-def _count_tiles(spec: ConvSpec) -> tuple[int, int]:
+def _count_tiles(spec: ConvSpec, size: int) -> tuple[int, int]:
     """Returns how many tiles cover the output's rows and its columns."""
     height, width, _ = spec.out_shape
-    return -(-height // _size(spec)), -(-width // _size(spec))
+    return -(-height // size), -(-width // size)
 
 
 def _kernel_values(kernel: Array, size: int) -> Array:
@@ -80,12 +74,11 @@ def _kernel_values(kernel: Array, size: int) -> Array:
     return values.reshape(*2 * matrix.shape[:1], *kernel.shape[2:])
 
 
-def _image_values(x: Array, spec: ConvSpec) -> list[Array]:
+def _image_values(x: Array, spec: ConvSpec, size: int) -> list[Array]:
     """Returns, row by row of the n x n points, the values [n, tiles, c] of images."""
-    size = _size(spec)
     n = size + 2
     matrix = matrices(size).image
-    rows, columns = _count_tiles(spec)
+    rows, columns = _count_tiles(spec, size)
     strips = [_strip(x, i - spec.padding[0][0], size, rows) for i in range(n)]
     left = spec.padding[1][0]
     right = columns * size + 2 - left - x.shape[2]
@@ -101,12 +94,11 @@ def _image_values(x: Array, spec: ConvSpec) -> list[Array]:
     return values
 
 
-def _gradient_values(out_grad: Array, spec: ConvSpec) -> list[Array]:
+def _gradient_values(out_grad: Array, spec: ConvSpec, size: int) -> list[Array]:
     """Returns the gradient of the products: for each row of points [n, tiles, c]."""
-    size = _size(spec)
     matrix = matrices(size).output.T
     batch_size, height, width, features = out_grad.shape
-    rows, columns = _count_tiles(spec)
+    rows, columns = _count_tiles(spec, size)
     more = ((0, 0), (0, rows * size - height), (0, columns * size - width), (0, 0))
     # Each point reads all of a tile's pixels.
     tiles = jnp.pad(stored_p.bind(out_grad), more)
@@ -122,14 +114,13 @@ def _gradient_values(out_grad: Array, spec: ConvSpec) -> list[Array]:
     return values
 
 
-def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
-    size = _size(spec)
+def _conv(x: Array, kernel: Array, spec: ConvSpec, size: int = 2) -> Array:
     height, width, features = spec.out_shape
-    rows, columns = _count_tiles(spec)
+    rows, columns = _count_tiles(spec, size)
     output = matrices(size).output
     parts = []
     for image, values in zip(
-        _image_values(x, spec), _kernel_values(kernel, size), strict=True
+        _image_values(x, spec, size), _kernel_values(kernel, size), strict=True
     ):
         products = lax.dot_general(
             image, values, (((2,), (1,)), ((0,), (0,))), precision=spec.precision
@@ -149,7 +140,9 @@ def _conv(x: Array, kernel: Array, spec: ConvSpec) -> Array:
     return stored_p.bind(y[:, :height, :width])
 
 
-def _input_gradient(out_grad: Array, kernel: Array, spec: ConvSpec) -> Array:
+def _input_gradient(
+    out_grad: Array, kernel: Array, spec: ConvSpec, size: int = 2
+) -> Array:
     turned = dataclasses.replace(
         spec,
         image_shape=spec.out_shape,
@@ -157,25 +150,27 @@ def _input_gradient(out_grad: Array, kernel: Array, spec: ConvSpec) -> Array:
         padding=tuple((2 - low, 2 - high) for low, high in spec.padding),
     )
     kernel = kernel[::-1, ::-1].swapaxes(2, 3)
-    return _conv(stored_p.bind(out_grad), kernel, turned)
+    return _conv(stored_p.bind(out_grad), kernel, turned, size)
 
 
-def kernel_gradient(x: Array, out_grad: Array, spec: ConvSpec) -> Array:
+def kernel_gradient(x: Array, out_grad: Array, spec: ConvSpec, size: int = 2) -> Array:
     """Returns the gradient [3, 3, c, features] of a kernel.
 
     Args:
       x: images [n, h, w, c].
       out_grad: the output's gradient [n, *spec.out_shape].
       spec: of a convolution of which `has_kernel_gradient` holds.
+      size: of the tiles.
     """
-    pairs = zip(_image_values(x, spec), _gradient_values(out_grad, spec), strict=True)
+    images = _image_values(x, spec, size)
+    pairs = zip(images, _gradient_values(out_grad, spec, size), strict=True)
     gradient = [
         lax.dot_general(
             image, values, (((1,), (1,)), ((0,), (0,))), precision=spec.precision
         )
         for image, values in pairs
     ]
-    change = functools.partial(_kernel_values, size=_size(spec))
+    change = functools.partial(_kernel_values, size=size)
     return transpose(change, spec.kernel_shape, jnp.stack(gradient))
 
 
@@ -235,9 +230,22 @@ def has_kernel_gradient(spec: ConvSpec) -> bool:
     )
 
 
+def _applies_4(spec: ConvSpec) -> bool:
+    height, width, _ = spec.out_shape
+    return _applies(spec) and height % 4 == width % 4 == 0
+
+
 WINOGRAD = Lowering(
     applies=_applies,
     conv=_conv,
     input_gradient=_input_gradient,
     kernel_gradient=kernel_gradient,
+)
+# Fewer products still, and coarser: gradients of deep networks differ in the fourth
+# digit. It has to be asked for.
+WINOGRAD_4 = Lowering(
+    applies=_applies_4,
+    conv=functools.partial(_conv, size=4),
+    input_gradient=functools.partial(_input_gradient, size=4),
+    kernel_gradient=functools.partial(kernel_gradient, size=4),
 )
