@@ -4,8 +4,8 @@ Claim: on a CPU, a step (forward, backward, SGD with momentum; float32, BatchNor
 training) takes at most 1.2 times PyTorch's time for ResNet-20 and ResNet-50 and 1.5
 times for MobileNetV2 and ConvNeXt-T; the last two train 5 times faster than with
 `jax.lax`'s convolution. Images are read and augmented 3 times as fast as ResNet-20
-takes them. What came of it: `docs/benchmark_train.md` (0.9, 0.8, 0.9 and 0.9 times;
-14.4 and 5.6 times; 3.9 times).
+takes them. What came of it: `docs/benchmark_train.md` (1.2, 0.8, 0.9 and 0.9 times;
+14.4 and 5.6 times; 5.5 times).
 
     python experiments/benchmark_train.py
 
