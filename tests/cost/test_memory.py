@@ -55,6 +55,7 @@ def test_large_networks_take_no_arrays(name, options, size):
     assert [event for event in compiled if "backend_compile" in event]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, options, size", LARGE)
 def test_large_networks_take_seconds(name, options, size):
     """In a process of its own: in one that has run a thousand tests all is slower."""

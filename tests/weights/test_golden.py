@@ -8,9 +8,10 @@ import pytest
 import cnnjax
 
 
-# They take more than five seconds; a smaller variant of each stands for them.
-SLOW = {"densenet121", "resnet110_cifar", "shufflenet_v1_g8", "vgg16_bn"}
-SLOW |= {"efficientnet_v2_s", "resnext50_32x4d", "wide_resnet50_2"}
+# They take more than five seconds; a smaller variant of each stands for them, and
+# DeepLab for the other network on the same ResNet.
+SLOW = {"densenet121", "fcn_resnet50", "resnet110_cifar", "shufflenet_v1_g8"}
+SLOW |= {"efficientnet_v2_s", "resnext50_32x4d", "vgg16_bn", "wide_resnet50_2"}
 FILES = [
     pytest.param(
         (file, name), id=name, marks=[pytest.mark.slow] if name in SLOW else []

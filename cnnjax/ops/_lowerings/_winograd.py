@@ -241,8 +241,8 @@ WINOGRAD = Lowering(
     input_gradient=_input_gradient,
     kernel_gradient=kernel_gradient,
 )
-# Fewer products still, but coarser (gradients of deep networks differ by more than 1e-5)
-# and slow to compile. It has to be asked for.
+# Fewer products still, but slow to compile, and coarser: gradients of deep networks
+# differ by more than 1e-5. It has to be asked for.
 WINOGRAD_4 = Lowering(
     applies=_applies_4,
     conv=functools.partial(_conv, size=4),
