@@ -1,6 +1,6 @@
 """Runs a traced function again, with some of its equations computed otherwise."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
@@ -28,14 +28,32 @@ def evaluate(
         jaxpr, consts = program.jaxpr, program.consts
     values = dict(zip(jaxpr.constvars, consts, strict=True))
     values.update(zip(jaxpr.invars, inputs, strict=True))
+    return evaluate_some(jaxpr.eqns, values, jaxpr.outvars, rule)
 
-    def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, Literal) else values[atom]
 
-    for equation in jaxpr.eqns:
-        outputs = evaluate_one(equation, [*map(read, equation.invars)], rule)
+def evaluate_some(
+    equations: Sequence[Any],
+    values: Mapping[Any, Any],
+    wanted: Sequence[Any],
+    rule: Rule = lambda *_: None,
+) -> list[Any]:
+    """Returns the values of what is wanted.
+
+    Args:
+      equations: those of a jaxpr that lead there, in their order.
+      values: of the variables that are known.
+      wanted: variables and literals.
+      rule: as in `evaluate`.
+    """
+    values = dict(values)
+
+    def read(atoms: Sequence[Any]) -> list[Any]:
+        return [a.val if isinstance(a, Literal) else values[a] for a in atoms]
+
+    for equation in equations:
+        outputs = evaluate_one(equation, read(equation.invars), rule)
         values.update(zip(equation.outvars, outputs, strict=True))
-    return [*map(read, jaxpr.outvars)]
+    return read(wanted)
 
 
 def evaluate_one(equation: Any, inputs: list[Any], rule: Rule) -> Sequence[Any]:

@@ -7,7 +7,7 @@ import jax
 from jax.extend.core import Literal
 from jaxtyping import Array
 
-from cnnjax.inference._interpreter import evaluate, evaluate_one
+from cnnjax.inference._interpreter import evaluate, evaluate_some
 from cnnjax.inference._lowerings import PRODUCTS
 from cnnjax.ops._primitive import LOWERINGS, conv_p, spell_out
 from cnnjax.ops._spec import ConvSpec
@@ -53,7 +53,7 @@ def compute_once(run: Run, arrays: Arrays, images: Any) -> tuple[Run, dict[str, 
     @jax.jit
     def compute(arrays: Arrays) -> list[Array]:
         values = constants | {v: arrays[name] for name, v in names.items()}
-        return _evaluate(before, values, ordered)
+        return evaluate_some(before, values, ordered)
 
     read = _variables(jaxpr.outvars).union(*(_variables(e.invars) for e in after))
     computed = {f"computed{i}": v for i, v in enumerate(ordered)}
@@ -61,7 +61,7 @@ def compute_once(run: Run, arrays: Arrays, images: Any) -> tuple[Run, dict[str, 
 
     def call(arrays: Arrays, images: Array) -> Any:
         values = constants | {v: arrays[n] for n, v in (kept | computed).items()}
-        results = _evaluate(after, values | {image: images}, jaxpr.outvars)
+        results = evaluate_some(after, values | {image: images}, jaxpr.outvars)
         return jax.tree.unflatten(output, results)
 
     return call, {name: arrays[name] for name in kept} | dict(
@@ -93,18 +93,3 @@ def _needed(equations: Sequence[Any], wanted: set[Any], known: set[Any]) -> list
             needed.append(equation)
             wanted |= _variables(equation.invars) - known
     return needed[::-1]
-
-
-def _evaluate(
-    equations: Sequence[Any], values: dict[Any, Any], wanted: Sequence[Any]
-) -> list[Any]:
-    """Returns what is wanted, by the equations and the values of what is known."""
-    values = dict(values)
-
-    def read(atoms: Sequence[Any]) -> list[Any]:
-        return [a.val if isinstance(a, Literal) else values[a] for a in atoms]
-
-    for equation in equations:
-        outputs = evaluate_one(equation, read(equation.invars), lambda *_: None)
-        values.update(zip(equation.outvars, outputs, strict=True))
-    return read(wanted)

@@ -1,5 +1,7 @@
 """Winograd's filtering: any border, and how it rounds."""
 
+from unittest import mock
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,3 +91,26 @@ def test_points_round_less_than_the_usual_ones(monkeypatch):
     _winograd.matrices.cache_clear()
     assert ours < 3e-6
     assert ours < usual / 2
+
+
+def training():
+    """Returns the compiled gradients of a convolution and what normalises it."""
+
+    def loss(x, kernel):
+        y = jax.nn.relu(ops.conv2d(jnp.sin(x), kernel, padding=1))
+        return ((y - y.mean((0, 1, 2), keepdims=True)) ** 2).sum()
+
+    x, kernel = jnp.zeros((2, 16, 16, 64)), jnp.zeros((3, 3, 64, 64))
+    gradients = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    return gradients.lower(x, kernel).compile().as_text()
+
+
+def test_what_is_read_again_is_computed_once(monkeypatch):
+    stored = training()
+    # For each of four rows of points: the images, once for both passes, and the
+    # output's gradient in two ways. As they are: images, output, both their gradients.
+    assert stored.count(" divide(") == 3 * 4 + 4
+    # If this fails, XLA has come to store them by itself.
+    monkeypatch.setattr(_winograd, "stored_p", mock.Mock(bind=lambda x: x))
+    computed_again = training()
+    assert computed_again.count(" multiply(") > 1.3 * stored.count(" multiply(")
