@@ -23,6 +23,7 @@ def macs(name, *objects):
     return cost.analyze(model, (1, 64, 64, 3), *objects).macs
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_detect(scenes_dir, tmp_path):
     run_dir = tmp_path / "run"
     results = detect.main(smoke(run_dir, data_dir=scenes_dir))

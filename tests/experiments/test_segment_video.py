@@ -73,6 +73,7 @@ def test_segment_refuses(scenes_dir, tmp_path, options, message):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     "frames",
     [
