@@ -1,7 +1,7 @@
 """How long it takes to read digits as well as asked: cnnjax against PyTorch.
 
-Claim: with the recipe `--preset best` of `classify.py`, an epoch takes no longer than
-in PyTorch, on the same cores, compilation included. (That 97.5 % on the test split are
+Claim: with the recipe `--preset best` of `classify.py`, epochs take as long as in
+PyTorch, on the same cores, compilation included. (That 97.5 % on the test split are
 reached earlier did not hold.) The table is in `docs/training.md`.
 
     python experiments/time_to_accuracy.py
