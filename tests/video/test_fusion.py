@@ -249,13 +249,19 @@ def test_slow_fusion_passes_by_stages_that_begin_with_the_images():
     assert params["fusion1"]["kernel"].shape == (2 * 96, 96)  # Before stage 2.
 
 
-@pytest.mark.parametrize("path", cnnjax.registry.FAMILIES)
-def test_the_first_of_every_family(path):
-    """But for those of pixels and of objects, which have no logits of a clip."""
-    family = path.rpartition(".")[2]
-    model = next(iter(importlib.import_module(path).VARIANTS.values()))()
-    if not isinstance(model, cnnjax.models.Classifier):
-        pytest.skip(f"{family} classifies no images")
+def first_classifiers():
+    """Returns every family's first variant, but for those of pixels and of objects."""
+    modules = map(importlib.import_module, cnnjax.registry.FAMILIES)
+    models = {m.__name__: next(iter(m.VARIANTS.values()))() for m in modules}
+    return {
+        path.rpartition(".")[2]: model
+        for path, model in models.items()
+        if isinstance(model, cnnjax.models.Classifier)
+    }
+
+
+@pytest.mark.parametrize(("family", "model"), first_classifiers().items())
+def test_the_first_of_every_family(family, model):
     clip = jnp.zeros((1, 10, model.image_size, model.image_size, 3))
     fusions = [video.EarlyFusion(model, 10), video.LateFusion(model, 10)]
     if family not in ("deit", "densenet"):  # As SlowFusion says.
