@@ -73,7 +73,7 @@ class WindowAttention(nn.Module):
         )
         places = np.indices((self.window, self.window)).reshape(2, -1)
         down, right = places[:, :, None] - places[:, None, :] + self.window - 1
-        bias = table[down * (2 * self.window - 1) + right]
+        bias = jnp.asarray(table)[down * (2 * self.window - 1) + right]
         bias = bias.transpose(2, 0, 1)[None, None].astype(jnp.float32)
         if not any(shifts):
             return bias

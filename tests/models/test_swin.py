@@ -55,6 +55,14 @@ def test_odd_maps_are_padded_before_they_are_merged(size, sides):
     assert [out[f"stage{i}"].shape[1:3] for i in (1, 2, 3, 4)] == sides
 
 
+def test_parameters_may_be_arrays_of_numpy():
+    layer = WindowAttention(2, 3, 1, linen.Dense, jnp.float32)
+    x = jnp.ones((1, 6, 6, 4))
+    variables = jax.eval_shape(layer.init, jax.random.key(0), x)
+    variables = jax.tree.map(lambda a: np.ones(a.shape, np.float32), variables)
+    assert jax.eval_shape(lambda x: layer.apply(variables, x), x).shape == x.shape
+
+
 def test_blocks_come_in_pairs():
     model = cnnjax.create("swin_t", depths=(2, 1))
     with pytest.raises(cnnjax.errors.UserError, match="pairs"):
