@@ -56,7 +56,7 @@ def test_odd_maps_are_padded_before_they_are_merged(size, sides):
 
 
 def test_parameters_may_be_arrays_of_numpy():
-    layer = WindowAttention(2, 3, 1, linen.Dense, jnp.float32)
+    layer = WindowAttention(2, 3, 0, linen.Dense, jnp.float32)
     x = jnp.ones((1, 6, 6, 4))
     variables = jax.eval_shape(layer.init, jax.random.key(0), x)
     variables = jax.tree.map(lambda a: np.ones(a.shape, np.float32), variables)
