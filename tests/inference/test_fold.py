@@ -336,3 +336,4 @@ def test_every_architecture_is_folded(name):
     side = min(model.image_size, 64)
     _, folded = fold(model, (1, side, side, 3))
     assert "batch_stats" not in folded
+    jax.clear_caches()  # The programs of all of them are larger than many a memory.
