@@ -51,9 +51,9 @@ class Config:
         "convnext_tiny",
     )
     """Names from `cnnjax.recipes.PUBLISHED`."""
-    topologies: tuple[str, ...] = ("v5e:2x2", "v5e:16x16")
+    topologies: tuple[str, ...] = ("v5e:2x2", "v5e:4x4", "v5e:8x8", "v5e:16x16")
     """Slices to compile every recipe for, as libtpu names them."""
-    first_topologies: tuple[str, ...] = ("v5e:4x4", "v5e:8x8", "v5p:2x2x1", "v6e:2x2")
+    first_topologies: tuple[str, ...] = ("v5p:2x2x1", "v6e:2x2")
     """Slices to compile the first recipe for, too: each takes minutes."""
     images_per_chip: int = 64
     """Images of a step on each chip."""
