@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from cnnjax import errors, trees
+from cnnjax import compiler, errors, trees
 from cnnjax.errors import UserError
 from cnnjax.inference._artefact import read_artefact, read_json, write_artefact
 from cnnjax.inference._fold import fold_batch_norm
@@ -196,7 +196,7 @@ def load(path: str | os.PathLike[str]) -> Exported:
     if not same:
         raise UserError(f"{path} is damaged: its program is not of its weights")
     arrays = jax.device_put(arrays)
-    call = jax.jit(exported.call)
+    call = jax.jit(exported.call, compiler_options=compiler.options())
     return Exported(tuple(shape), tuple(platforms), lambda images: call(arrays, images))
 
 
