@@ -5,12 +5,18 @@ import functools
 import jax
 
 
-# By default jaxlib (0.10.2) hands products and sums to YNNPACK. What that fuses costs a
-# fifth to a half of a network's time here; XLA's own products and loops are faster.
-_OPTIONS = {"cpu": {"xla_cpu_experimental_ynn_fusion_type": ""}}
+# As measured with jaxlib 0.10.2: `docs/inference.md`.
+_OPTIONS: dict[str, dict[str, str | int]] = {
+    "cpu": {
+        # By default products and sums are fused by YNNPACK, which is slower here.
+        "xla_cpu_experimental_ynn_fusion_type": "",
+        # Vectors as wide as AVX-512's, where there is that; by default half of it.
+        "xla_cpu_prefer_vector_width": 512,
+    }
+}
 
 
-def options() -> dict[str, str]:
+def options() -> dict[str, str | int]:
     """Returns the fastest `compiler_options` of `jax.jit`, for programs of this library.
 
     They are those of the default platform that the installed XLA knows. JAX takes them
@@ -24,7 +30,7 @@ def options() -> dict[str, str]:
 
 
 @functools.cache
-def _known(name: str, value: str) -> bool:
+def _known(name: str, value: str | int) -> bool:
     try:
         jax.jit(lambda: 0).lower().compile(compiler_options={name: value})
     except jax.errors.JaxRuntimeError:  # It is an experiment: others may not have it.
