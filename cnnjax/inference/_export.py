@@ -14,11 +14,13 @@ import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
-from cnnjax import compiler, errors, trees
+from cnnjax import errors, trees
 from cnnjax.errors import UserError
 from cnnjax.inference._artefact import read_artefact, read_json, write_artefact
+from cnnjax.inference._compiler import compiler_options
 from cnnjax.inference._fold import fold_batch_norm
 from cnnjax.inference._lowerings import for_inference
 
@@ -196,8 +198,14 @@ def load(path: str | os.PathLike[str]) -> Exported:
     if not same:
         raise UserError(f"{path} is damaged: its program is not of its weights")
     arrays = jax.device_put(arrays)
-    call = jax.jit(exported.call, compiler_options=compiler.options())
-    return Exported(tuple(shape), tuple(platforms), lambda images: call(arrays, images))
+    compiled = jax.jit(exported.call, compiler_options=compiler_options())
+
+    def call(images: Array) -> Any:
+        # JAX takes no options inside another compiled function, which has its own.
+        inside = isinstance(images, Tracer)
+        return (exported.call if inside else compiled)(arrays, images)
+
+    return Exported(tuple(shape), tuple(platforms), call)
 
 
 def prepare(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from cnnjax import compiler
+from cnnjax.inference._compiler import compiler_options
 from cnnjax.inference._export import check_images, prepare, write_program
 from cnnjax.inference._lowerings import for_inference
 from cnnjax.inference._once import compute_once
@@ -36,7 +36,7 @@ class Specialised:
         self._run, self._images = run, images
         self._arrays = jax.device_put(dict(arrays))
         lowered = jax.jit(run).lower(self._arrays, images)
-        self._compiled = lowered.compile(compiler_options=compiler.options())
+        self._compiled = lowered.compile(compiler_options=compiler_options())
         jax.block_until_ready(self(jnp.zeros(images.shape, images.dtype)))
 
     def __call__(self, images: Any) -> Array:

@@ -11,6 +11,8 @@ from jax import lax
 
 import cnnjax
 from cnnjax import errors, inference
+from cnnjax.inference import _compiler
+from cnnjax.inference._compiler import compiler_options
 from cnnjax.inference._lowerings import for_inference
 
 
@@ -51,6 +53,21 @@ def test_what_is_saved_is_loaded(example, tmp_path):
     assert loaded.images_shape == (2, 16, 16, 3)
     assert loaded.platforms == ("cpu",)
     assert [path.name for path in tmp_path.iterdir()] == ["fast"]
+    inside = jax.jit(lambda x: loaded(x).sum())
+    np.testing.assert_allclose(inside(images), loaded(images).sum(), rtol=1e-4)
+
+
+def test_the_compiler_is_told_what_it_knows_and_nothing_else(monkeypatch):
+    options = {"xla_cpu_prefer_vector_width": "512", "xla_no_such_option": "1"}
+    monkeypatch.setattr(_compiler, "_OPTIONS", {jax.default_backend(): options})
+    assert compiler_options() == {"xla_cpu_prefer_vector_width": "512"}
+    jax.jit(jnp.sin, compiler_options=compiler_options())(1.0)
+
+
+def test_products_are_xlas_own(example):
+    model, images, variables, _ = example
+    fast = inference.specialise(model, variables, images.shape)
+    assert "ynn" not in fast._compiled.as_text()
 
 
 @pytest.mark.parametrize(

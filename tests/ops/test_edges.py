@@ -1,5 +1,7 @@
 """NaN and infinity, empty batches, half precision, strict promotion, names."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -188,11 +190,10 @@ def test_strict_promotion(name, dtype):
 
 
 @pytest.mark.parametrize(
-    "name", ["relu", "relu6", "gelu", "silu", "hard_sigmoid", "hard_swish"]
+    "name", ["relu", "relu6", "silu", "hard_sigmoid", "hard_swish"]
 )
 def test_activations_are_jaxs_own(name):
     ours, theirs = getattr(ops, name), getattr(jax.nn, name)
-    theirs = (lambda x: jax.nn.gelu(x, False)) if name == "gelu" else theirs
     for dtype in (jnp.float32, jnp.bfloat16):
         x = normal(7, 5, dtype=dtype)
         # Compiled: step by step, half precision is rounded more often.
@@ -200,3 +201,20 @@ def test_activations_are_jaxs_own(name):
         assert ours(x).dtype == dtype
     weak = jax.lax.full((2,), 1.5)
     assert ours(weak).weak_type == theirs(weak).weak_type
+
+
+@pytest.mark.parametrize("dtype, error", [(jnp.float32, 2e-6), (jnp.bfloat16, 4e-3)])
+def test_gelu_is_exact_unless_asked(dtype, error):
+    x = jnp.linspace(-7, 7, 1001).astype(dtype)
+    exact = [v / 2 * math.erfc(-v / math.sqrt(2)) for v in x.tolist()]
+    y, slope = ops.gelu(x), jax.vmap(jax.grad(ops.gelu))(x)
+    assert y.dtype == slope.dtype == dtype
+    limits = error * np.maximum(np.abs(exact), 1)
+    assert (np.abs(y.astype(jnp.float32) - np.array(exact)) <= limits).all()
+    wanted = jax.vmap(jax.grad(lambda v: jax.nn.gelu(v, False)))(x.astype(jnp.float32))
+    assert jnp.abs(slope.astype(jnp.float32) - wanted).max() < error
+    np.testing.assert_array_equal(
+        ops.gelu(x, approximate=True), jax.jit(jax.nn.gelu)(x)
+    )
+    weak = jax.lax.full((2,), 1.5)
+    assert ops.gelu(weak).weak_type == jax.nn.gelu(weak).weak_type
