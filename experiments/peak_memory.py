@@ -10,9 +10,8 @@ convolutions whose normalised sum it computes anew for every reader instead of s
 """
 
 import dataclasses
-import math
-import re
 
+import hlo
 import jax
 import jax.numpy as jnp
 import rich.console
@@ -92,58 +91,42 @@ def measure(name: str, batch_size: int) -> Peak:
     )
 
 
-INSTRUCTION = re.compile(
-    r"\s*(?:ROOT )?%(?P<name>[\w.\-]+) = (?P<type>\(.*?\)|\S+) (?P<op>[\w\-]+)"
-    r"\((?P<operands>.*?)\)[,\n]?(?P<rest>.*)"
-)
-BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s64": 8, "f64": 8}
-
-
 def kept_at_peak(text: str) -> list[tuple[str, int, str]]:
     """Returns the arrays that exist at the peak of a compiled, scheduled program.
 
     Args:
       text: the program's, in XLA's notation.
     """
-    lines = text[text.index("ENTRY") :].splitlines()[1:]
-    rows = [match.groupdict() for line in lines if (match := INSTRUCTION.match(line))]
-    operands = [re.findall(r"%([\w.\-]+)", row["operands"]) for row in rows]
+    rows = hlo.entry(text)
     same, last = {}, {}  # Other names of an array; its last use.
 
     def original(name):
         return original(same[name]) if name in same else name
 
-    for i, (row, inputs) in enumerate(zip(rows, operands, strict=True)):
-        if row["op"] in ("bitcast", "get-tuple-element", "tuple") and inputs:
-            same[row["name"]] = inputs[0]
-        last.update(dict.fromkeys(map(original, inputs), i))
+    for i, row in enumerate(rows):
+        if row.op in ("bitcast", "get-tuple-element", "tuple") and row.operands:
+            same[row.name] = row.operands[0]
+        last.update(dict.fromkeys(map(original, row.operands), i))
 
     alive: dict[str, int] = {}
     peak: dict[str, int] = {}
-    for i, (row, inputs) in enumerate(zip(rows, operands, strict=True)):
-        dying = {n for n in map(original, inputs) if last[n] == i and n in alive}
-        if row["op"] not in ("parameter", "constant") and row["name"] not in same:
-            size = _num_bytes(row["type"])
-            if row["op"] == "fusion":  # In place of an array as large.
+    for i, row in enumerate(rows):
+        used = map(original, row.operands)
+        dying = {name for name in used if last[name] == i and name in alive}
+        if row.op not in ("parameter", "constant") and row.name not in same:
+            size = hlo.num_bytes(row.type)
+            if row.op == "fusion":  # In place of an array as large.
                 for name in [n for n in dying if alive[n] == size][:1]:
                     dying.remove(name)
                     del alive[name]
-            alive[row["name"]] = size
+            alive[row.name] = size
         if sum(alive.values()) > sum(peak.values()):
             peak = dict(alive)
         for name in dying:
             del alive[name]
-    rest = {row["name"]: row["rest"] for row in rows}
-    origins = {name: re.findall(r'op_name="(.*?)"', rest[name]) for name in peak}
-    found = [(name, size, "".join(origins[name])) for name, size in peak.items()]
+    origins = {row.name: row.origin for row in rows}
+    found = [(name, size, origins[name]) for name, size in peak.items()]
     return sorted(found, key=lambda row: -row[1])
-
-
-def _num_bytes(types: str) -> int:
-    return sum(
-        BYTES.get(dtype, 4) * math.prod(map(int, filter(None, shape.split(","))))
-        for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", types)
-    )
 
 
 def main(config: Config) -> dict[str, Peak]:

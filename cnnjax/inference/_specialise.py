@@ -21,6 +21,7 @@ class Specialised:
     Attributes:
       images_shape: (n, h, w, c) of the images.
       platform: where it was compiled for.
+      compiled: JAX's form of it, which tells its program, memory and cost.
     """
 
     def __init__(self, run: Any, arrays: Mapping[str, Any], images: Any) -> None:
@@ -36,7 +37,7 @@ class Specialised:
         self._run, self._images = run, images
         self._arrays = jax.device_put(dict(arrays))
         lowered = jax.jit(run).lower(self._arrays, images)
-        self._compiled = lowered.compile(compiler_options=compiler_options())
+        self.compiled = lowered.compile(compiler_options=compiler_options())
         jax.block_until_ready(self(jnp.zeros(images.shape, images.dtype)))
 
     def __call__(self, images: Any) -> Array:
@@ -45,7 +46,7 @@ class Specialised:
         Raises:
           UserError: if they have another shape, or no floating dtype.
         """
-        return self._compiled(self._arrays, check_images(images, self.images_shape))
+        return self.compiled(self._arrays, check_images(images, self.images_shape))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes it into one file for `cnnjax.inference.load`, which compiles it again.

@@ -67,7 +67,7 @@ def test_the_compiler_is_told_what_it_knows_and_nothing_else(monkeypatch):
 def test_products_are_xlas_own(example):
     model, images, variables, _ = example
     fast = inference.specialise(model, variables, images.shape)
-    assert "ynn" not in fast._compiled.as_text()
+    assert "ynn" not in fast.compiled.as_text()
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ def case(shape, kernel, strides=1, padding=0, groups=1, dilation=1, lhs_dilation
 CASES = {
     "pointwise": case((2, 5, 4, 4), (1, 1, 4, 6), strides=2),
     "patches": case((2, 5, 4, 4), (2, 2, 4, 6), strides=2),
+    "few_channels": case((2, 9, 8, 3), (3, 3, 3, 16), strides=2, padding=1),
     "im2col": case((2, 9, 8, 4), (3, 3, 4, 64), strides=2, padding=1),
     "winograd": case((2, 12, 16, 64), (3, 3, 64, 64), padding=1),
     "dense": case((2, 11, 9, 4), (3, 3, 4, 6), padding=1, dilation=2),
@@ -43,6 +44,7 @@ CASES = {
 # Rows and columns must not be mistaken for each other.
 for name, strides, dilation in (
     ("depthwise", (2, 1), (1, 2)),
+    ("few_channels", (2, 1), (1, 2)),
     ("im2col", (2, 1), (1, 2)),
     ("dense", (1, 2), (2, 1)),
     ("pointwise", (2, 1), (1, 1)),

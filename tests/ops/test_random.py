@@ -18,6 +18,7 @@ LOWERINGS = [
     "grouped",
     "pointwise",
     "patches",
+    "few_channels",
     "im2col",
     "dense",
 ]
@@ -34,6 +35,8 @@ def convolutions(draw, name):
     kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
     if name == "im2col":
         out_per_group = 64
+    if name == "few_channels":
+        out_per_group = 16
     if name == "transposed":
         strides, dilation = (1, 1), (1, 1)
         lhs_dilation = draw(pairs.filter(lambda pair: pair != (1, 1)))

@@ -6,6 +6,7 @@ add one, write its file, name it here, and let `experiments/benchmark_ops.py` ju
 
 from cnnjax.ops._lowerings._dense import DENSE, LAX
 from cnnjax.ops._lowerings._depthwise import DEPTH_MULTIPLIER, DEPTHWISE
+from cnnjax.ops._lowerings._few_channels import FEW_CHANNELS
 from cnnjax.ops._lowerings._grouped import GROUPED
 from cnnjax.ops._lowerings._im2col import IM2COL
 from cnnjax.ops._lowerings._pointwise import PATCHES, POINTWISE
@@ -21,6 +22,7 @@ LOWERINGS |= {
     "grouped": GROUPED,
     "pointwise": POINTWISE,
     "patches": PATCHES,
+    "few_channels": FEW_CHANNELS,
     "winograd": WINOGRAD,
     "im2col": IM2COL,
     "dense": DENSE,
