@@ -15,6 +15,7 @@ import cross_validate
 import digits_svc
 import environment_settings
 import peak_memory
+import profile_model
 import pytest
 import receptive_field
 import storage
@@ -25,7 +26,7 @@ from PIL import Image
 
 SMOKED = {"benchmark_ops", "classify", "cross_validate", "digits_svc"}
 SMOKED |= {"catalogue", "compile_depth", "cost_tables", "receptive_field"}
-SMOKED |= {"benchmark_train", "peak_memory", "aot_tpu"}
+SMOKED |= {"benchmark_train", "peak_memory", "profile_model", "aot_tpu"}
 SMOKED |= {"environment_settings", "time_to_accuracy", "storage", "benchmark_models"}
 SMOKED |= {"segment", "video", "compare_segmentation"}
 SMOKED |= {"benchmark_detection", "detect", "compare_detection"}
@@ -179,6 +180,21 @@ def assert_met_or_explained(peaks):
             assert peak.ratio < 1.2
         else:
             assert 0.8 <= peak.ratio <= 1.2
+
+
+def test_profile_model(capsys):
+    found = profile_model.main(profile_model.PRESETS["smoke"])
+    operations = found["squeezenet1_1"]
+    products = [row for row in operations if row.kind in ("dot", "convolution")]
+    # 1x1 and 3x3 convolutions of 32x32 pixels, and no less than all of the weights.
+    assert sum(row.flops for row in products) > 1e6
+    assert sum(row.num_bytes for row in products) > 4e6
+    assert all(row.ms > 0 for row in operations)
+    slowest = [row.ms for row in operations]
+    assert slowest == sorted(slowest, reverse=True)
+    printed = capsys.readouterr().out
+    assert "squeezenet1_1, 1 images: " in printed
+    assert "dot" in printed
 
 
 def test_peak_memory(capsys):
