@@ -18,8 +18,6 @@ import dataclasses
 import math
 import re
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ import numpy as np
 import rich.box
 import rich.console
 import rich.table
+import timing
 from jax import lax
 
 import cnnjax
@@ -126,26 +125,16 @@ def main(config: Config) -> dict[str, list[Operation]]:
 
 def rates() -> tuple[float, float]:
     """Returns the FLOP per second of a large product and the bytes of a large copy."""
-    square = jnp.ones((1, 1, 1536, 1536))
+    square, large = jnp.ones((1, 1, 1536, 1536)), jnp.ones(1 << 24)
     dense = nn.Dense(1536, use_bias=False)
     variables = dense.init(jax.random.key(0), square)
-    product = fastest(inference.specialise(dense, variables, square.shape), square)
-    large = jnp.ones(1 << 24)
+    product = inference.specialise(dense, variables, square.shape)
     # In place: the system would have to clear new memory.
-    passes = fastest(
-        jax.jit(lambda x: lax.fori_loop(0, 8, lambda _, y: y + 1, x)), large
-    )
-    return 2 * 1536**3 / product, 8 * 2 * large.nbytes / passes
-
-
-def fastest(run: Callable[[jax.Array], Any], x: jax.Array) -> float:
-    """Returns the shortest time of some calls, in seconds."""
-    times = []
-    for _ in range(7):
-        began = time.perf_counter()
-        jax.block_until_ready(run(x))
-        times.append(time.perf_counter() - began)
-    return min(times)
+    passes = jax.jit(lambda x: lax.fori_loop(0, 8, lambda _, y: y + 1, x))
+    runs = {"product": lambda: product(square), "passes": lambda: passes(large)}
+    ms = timing.clock(runs, rounds=7, seconds=10)
+    flops, num_bytes = 2 * 1536**3, 8 * 2 * large.nbytes
+    return 1e3 * flops / ms["product"], 1e3 * num_bytes / ms["passes"]
 
 
 def profile(name: str, config: Config) -> list[Operation]:
@@ -186,16 +175,14 @@ def durations(data: Any) -> dict[str, float]:
     for plane in data.planes:
         for line in plane.lines:
             for event in line.events:
-                names = [value for key, value in event.stats if key == "hlo_op"]
-                for name in names:
-                    times[str(name)] += event.duration_ns / 1e6
+                stats = dict(event.stats)
+                if "hlo_op" in stats:
+                    times[str(stats["hlo_op"])] += event.duration_ns / 1e6
     return times
 
 
 def flops(
-    row: hlo.Instruction,
-    types: dict[str, str],
-    called: dict[str, list[hlo.Instruction]],
+    row: hlo.Instruction, types: dict[str, str], called: hlo.Computations
 ) -> float:
     """Returns what an instruction adds, multiplies and the like."""
     size = sum(map(math.prod, hlo.shapes(row.type)))

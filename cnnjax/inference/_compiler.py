@@ -5,7 +5,7 @@ import functools
 import jax
 
 
-# As measured with jaxlib 0.10.2: `docs/inference.md`. Training is faster otherwise.
+# Chosen with jaxlib 0.10.2. Not for training, whose many sums YNNPACK is fast in.
 _OPTIONS: dict[str, dict[str, str | bool]] = {
     "cpu": {
         # By default YNNPACK has products and sums; XLA's own are faster.
