@@ -236,6 +236,25 @@ def test_operations_are_one_named_equation(operation, static):
     assert sum(name.startswith(static) for name in names) == 1
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda x: ops.shift2d(x[0], [(-1, -1)] * 200),
+        jax.vmap(
+            lambda x: ops.conv_general_dilated(
+                x, x.mT, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            ),
+        ),
+    ],
+)
+def test_files_can_be_named_after_operations(operation, tmp_path):
+    """As those of JAX's compilation cache are: `jit_` before, a hash behind."""
+    equations = jax.make_jaxpr(operation)(jnp.ones((2, 1, 1, 1, 200))).eqns
+    longest = max((str(e.params.get("name")) for e in equations), key=len)
+    assert len(longest) > 100
+    (tmp_path / f"jit_{longest}-{'0' * 64}-cache").touch()
+
+
 X = jnp.ones((1, 6, 6, 4))
 K = jnp.ones((3, 3, 4, 2))
 
