@@ -108,18 +108,18 @@ def kept_at_peak(text: str) -> list[tuple[str, int, str]]:
             same[row.name] = row.operands[0]
         last.update(dict.fromkeys(map(original, row.operands), i))
 
+    types = {row.name: row.type for row in rows}
     alive: dict[str, int] = {}
     peak: dict[str, int] = {}
     for i, row in enumerate(rows):
         used = map(original, row.operands)
         dying = {name for name in used if last[name] == i and name in alive}
         if row.op not in ("parameter", "constant") and row.name not in same:
-            size = hlo.num_bytes(row.type)
-            if row.op == "fusion":  # In place of an array as large.
-                for name in [n for n in dying if alive[n] == size][:1]:
+            if row.op == "fusion":  # In place of an array of the same shape.
+                for name in [n for n in dying if types[n] == row.type][:1]:
                     dying.remove(name)
                     del alive[name]
-            alive[row.name] = size
+            alive[row.name] = hlo.num_bytes(row.type)
         if sum(alive.values()) > sum(peak.values()):
             peak = dict(alive)
         for name in dying:
